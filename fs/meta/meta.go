@@ -1,0 +1,317 @@
+// Package meta holds what the drive means: inodes, names and maps of files. Every change is an Op; the Machine
+// applies ops deterministically, so that the same ops in the same order make the same state on every peer.
+//
+// Reads never change anything and always say of which log index they are (a View). Everything that must follow a
+// change (kernel caches, freeing of blocks, repair, events) follows the Changes that applying yields.
+package meta
+
+import (
+	"context"
+
+	"dfs/blockstore"
+	"dfs/cluster"
+	"dfs/cluster/placement"
+	"dfs/fs/extent"
+)
+
+// Ino numbers an inode. The top 8 bits are the metadata shard (0 today), so that more logs can come without a
+// change of format.
+type Ino uint64
+
+// Root is the inode of the drive's root directory.
+const Root Ino = 1
+
+// Shard returns the metadata shard the inode belongs to.
+func (i Ino) Shard() uint8 { return uint8(i >> 56) }
+
+// Limits of names and files.
+const (
+	NameMax   = 255            // bytes in a name
+	TargetMax = 4095           // bytes in a symlink's target
+	SizeMax   = int64(1) << 56 // bytes in a file; beyond is fault.TooBig
+	LinkMax   = 65000
+)
+
+// Type is what an inode is. The numbers are stored and travel.
+type Type uint8
+
+const (
+	File Type = 1 + iota
+	Dir
+	Symlink
+	Fifo
+	Socket
+	CharDev
+	BlockDev
+)
+
+// Time is UTC nanoseconds since 1970.
+type Time int64
+
+// Inode is the attributes of a file.
+type Inode struct {
+	Ino      Ino
+	Type     Type
+	Mode     uint32 // permission bits, setuid, setgid, sticky: 07777
+	UID, GID uint32
+	Nlink    uint32
+	Size     int64
+	Blocks   uint64 // 512-byte blocks held; holes are not counted
+	Atime    Time
+	Mtime    Time // of a directory: strictly increases with every change of its names
+	Ctime    Time
+	Btime    Time
+	Rdev     uint32
+	TruncGen uint64         // counts truncations; a Commit built before one is re-based
+	Changed  uint64         // log index of the last change of these attributes (the commit stamp)
+	Written  uint64         // log index of the last change of the file's bytes
+	Grant    uint64         // session that created the file and has not closed it yet; 0 none
+	Parent   Ino            // of a directory
+	Target   string         // of a symlink
+	Wish     placement.Wish // what new extents of this file, or new entries of this directory, get
+}
+
+// Dentry is one entry of a directory, with its inode's attributes as of the same index.
+type Dentry struct {
+	Name   string
+	Inode  Inode
+	Cursor Cursor // continues a listing after this entry
+}
+
+// Cursor is a place in a listing. The zero value is its start. It stays valid while the directory changes: an
+// entry that is there throughout is seen exactly once.
+type Cursor uint64
+
+// View answers questions about the state as it was after one log index. Not safe for concurrent use. Close it.
+type View interface {
+	Index() uint64
+	Stat(ino Ino) (Inode, error)                           // fault.NotExist
+	Lookup(dir Ino, name string) (Inode, error)            // fault.NotExist, fault.NotDir, fault.NameTooLong
+	List(dir Ino, after Cursor, max int) ([]Dentry, error) // fewer than max: the end. Without "." and ".."
+	Extents(ino Ino, off, n int64) (extent.Map, error)     // the pieces that overlap [off, off+n), whole
+	Usage() (Usage, error)
+	Close()
+}
+
+// Usage is the drive in numbers.
+type Usage struct {
+	Inodes  uint64
+	Blocks  uint64 // 512-byte blocks of file data, copies not counted
+	Extents uint64
+	// Below is what lies under its target number of copies, given the members there are.
+	BelowExtents uint64
+	BelowBlocks  uint64
+}
+
+// Store is metadata as the file system uses it: views of this peer's replica, and ops through the log.
+type Store interface {
+	// At returns the state after index; 0 means the newest applied.
+	At(index uint64) (View, error)
+	// Apply proposes op and returns once it is committed, applied here, and released: every other mount that
+	// holds a lease has taken it in. The errors of the op itself come back with their kind.
+	// fault.CutOff, fault.Timeout: the outcome is unknown to the caller, and the op may still happen.
+	Apply(ctx context.Context, op Op) (Result, error)
+}
+
+// Result is what an op answers. Inode is the subject's attributes after the op, where there is one subject.
+type Result struct {
+	Index uint64
+	Inode Inode
+}
+
+// Op is one change. Its fields are all it depends on besides the state.
+type Op interface {
+	op() byte // the op's number in the encoding; append-only
+	append(b []byte) []byte
+}
+
+// Create makes an inode and names it. With Grant the creator's session holds the new file until EndGrant or a
+// Commit with EndGrant: its attributes and bytes are the creator's alone until then.
+// fault.Exist, NotExist, NotDir, NameTooLong.
+type Create struct {
+	Dir      Ino
+	Name     string
+	Type     Type
+	Mode     uint32 // setgid directories: the machine applies their inheritance to GID and Mode
+	UID, GID uint32
+	Rdev     uint32
+	Target   string // of a symlink
+	Time     Time
+	Grant    bool
+}
+
+// Link names an existing inode once more. fault.Exist, NotExist, IsDir (of a directory), TooManyLinks.
+type Link struct {
+	Ino  Ino
+	Dir  Ino
+	Name string
+	Time Time
+}
+
+// Unlink removes the name of a file. The inode becomes an orphan with its last name, and lives until Reap.
+// fault.NotExist, IsDir.
+type Unlink struct {
+	Dir  Ino
+	Name string
+	Time Time
+}
+
+// Rmdir removes an empty directory. fault.NotExist, NotDir, NotEmpty.
+type Rmdir struct {
+	Dir  Ino
+	Name string
+	Time Time
+}
+
+// Rename flags, as renameat2(2) has them.
+const (
+	RenameNoReplace = 1
+	RenameExchange  = 2
+)
+
+// Rename moves a name, replacing what the new one named. The rules of rename(2) hold: files replace files, empty
+// directories replace directories, two names of one inode are left alone, a directory never moves below itself.
+// fault.NotExist, Exist (NoReplace), NotDir, IsDir, NotEmpty, Loop.
+type Rename struct {
+	OldDir  Ino
+	OldName string
+	NewDir  Ino
+	NewName string
+	Flags   uint32
+	Time    Time
+}
+
+// Bits of SetAttr.Mask.
+const (
+	SetMode = 1 << iota
+	SetUID
+	SetGID
+	SetSize
+	SetAtime
+	SetMtime
+	SetCtime
+	SetWish
+)
+
+// SetAttr changes attributes. A new Size truncates or extends (with a hole) and raises TruncGen when it shrinks.
+// Extents beyond the new end are dropped by at most a bounded number an op; the rest is invisible at once and
+// dropped by Trim. Ctime is set to Time unless given.
+type SetAttr struct {
+	Ino          Ino
+	Mask         uint32
+	Mode         uint32
+	UID, GID     uint32
+	Size         int64
+	Atime, Mtime Time
+	Ctime        Time
+	Wish         placement.Wish
+	Time         Time
+}
+
+// Commit is the only way that written data becomes visible: extents, size and times of one flush together.
+// It merges: Extents replace what lies under them, size grows to the larger of what it is and End, so that
+// writers of disjoint ranges never fail each other. Edges are the extents (whole records) from which the ragged edge blocks of
+// Extents were completed; if the file holds something else there now, or TruncGen differs, or (with Append) Size
+// is no longer AppendAt, the op changes nothing and is fault.Conflict: read again and redo.
+//
+// Until a Stable op says so the extents are volatile, and what they replaced is not freed. With Synced the
+// writer asserts that all replicas of Extents are synced already.
+type Commit struct {
+	Ino      Ino
+	Edges    []Edge
+	TruncGen uint64
+	Extents  []extent.Extent // disjoint, sorted
+	End      int64           // byte after the last one written; 0 leaves the size alone
+	Append   bool
+	AppendAt int64
+	Attrs    SetAttr // Mask 0: none. Rides along; Ino and SetSize are not allowed in it
+	Mtime    Time    // never goes backwards through a Commit; 0 leaves it
+	EndGrant bool
+	Synced   bool
+	Time     Time
+}
+
+// Edge is what a ragged block was completed from: the block at Off came from Span (Count 1), or from a hole if
+// Span is zero.
+type Edge struct {
+	Off  int64
+	Span blockstore.Span
+}
+
+// EndGrant gives up grants: the files were closed with nothing left to commit, or their holder is gone.
+// Inodes that Session no longer holds are skipped. With no Inos it ends all grants of Session (bounded: repeat
+// until Result.Index's change names none).
+type EndGrant struct {
+	Session uint64
+	Inos    []Ino
+}
+
+// Reap drops orphans that no mount holds, at most a bounded number of extents an op; the leader repeats it.
+type Reap struct{ Inos []Ino }
+
+// Trim goes on dropping the extents a truncation left behind.
+type Trim struct{ Ino Ino }
+
+// Stable says which commits are safe from a power cut: peer Marks[i].Peer has synced everything it was given for
+// commits up to Marks[i].Index. Peers in Absent are not waited for. What stable commits replaced becomes freed.
+type Stable struct {
+	Marks  []Mark
+	Absent []cluster.PeerID
+}
+
+// Mark is a peer's word that commits up to Index are on its disk.
+type Mark struct {
+	Peer  cluster.PeerID
+	Index uint64
+}
+
+// Replace swaps records of a file's map for others that hold the same bytes: a replica more or less (repair), or
+// fewer, larger extents (defragmentation). Times stay. If the map no longer holds exactly Old, fault.Conflict.
+type Replace struct {
+	Ino Ino
+	Old []extent.Extent
+	New []extent.Extent
+}
+
+// Confirm says that a peer's store has dropped what was freed up to an index: the machine forgets the list.
+type Confirm struct {
+	Peer  cluster.PeerID
+	Index uint64
+}
+
+// Change is what one applied log entry did. Everything that follows the log follows these; after a snapshot was
+// installed there is no stream to follow, and followers are told Reset(index) instead.
+type Change struct {
+	Index    uint64
+	Session  uint64          // who asked
+	Attrs    []Ino           // attributes changed (parents included)
+	Data     []Data          // bytes changed
+	Names    []Name          // names that now mean something else, or nothing
+	Orphaned []Ino           // lost their last name
+	Gone     []Ino           // no longer exist
+	Granted  []Ino           // grants begun
+	Ended    []Ino           // grants ended
+	Freed    []Freed         // blocks nobody names any more
+	Added    []extent.Extent // records new in some map (placement, usage, sync marks)
+	Members  bool            // the set of members or their facts changed
+}
+
+// Data says that bytes of a file changed. Merged: something of another session's lay in between, so that even the
+// writer's own cache is wrong.
+type Data struct {
+	Ino    Ino
+	Merged bool
+}
+
+// Name is one name that changed. Child is what it named before, or names now if it named nothing before.
+type Name struct {
+	Dir   Ino
+	Name  string
+	Child Ino
+}
+
+// Freed is blocks to be dropped by the peers that hold them.
+type Freed struct {
+	Span  blockstore.Span
+	Peers []cluster.PeerID
+}
