@@ -7,18 +7,174 @@
 //   - A Table (the leader's, one a term) releases an index only when every holder has taken its changes in, or
 //     has certainly lost its lease.
 //
-// Times are CLOCK_BOOTTIME readings: a machine that was suspended must know it.
+// A Holder sends Reports: what it has taken in and, every Renew, that it wants to go on. The leader answers a
+// renewal with a Grant once a quorum, asked after the renewal arrived, has confirmed that it still leads. The
+// holder counts its lease from the moment it sent the renewal, the leader from the moment it came, with Slack on top: the leader
+// never believes a lease over that is not.
 //
-// The rules are numbers 1, 2 and 17 to 20 of the coherence design; simulation over many seeds in fs/coherence
-// checks them together with a fake kernel.
+// All three messages carry whole states, so that a lost one costs time and nothing else.
+//
+// Times are CLOCK_BOOTTIME readings: a machine that was suspended must know it.
 package lease
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
 
-// Defaults of Options.
-const (
-	Length    = 2 * time.Second        // of a lease, as the holder counts it
-	Renew     = Length / 4             // between renewals
-	Slack     = Length / 10            // added by the leader: clocks of two machines run at different speeds
-	Heartbeat = 100 * time.Millisecond // of the consensus core
+	"dfs/net/wire"
 )
+
+const (
+	Length = 2 * time.Second // of a lease, as the holder counts it
+	Renew  = Length / 4      // between renewals
+	Slack  = Length / 10     // added by the leader: clocks of two machines run at different speeds
+	Resend = 100 * time.Millisecond
+
+	exceptMax = 4096 // indexes in a Seen beyond its prefix
+	noteMax   = 48 << 10
+)
+
+// Seen is a set of log indexes: all up to Prefix, and those of Except, which are above Prefix+1 and sorted.
+type Seen struct {
+	Prefix uint64
+	Except []uint64
+}
+
+// Has reports whether index is in the set.
+func (s Seen) Has(index uint64) bool {
+	if index <= s.Prefix {
+		return true
+	}
+	_, ok := slices.BinarySearch(s.Except, index)
+	return ok
+}
+
+// union returns the indexes that are in s or in t.
+func (s Seen) union(t Seen) Seen {
+	all := append(slices.Clone(s.Except), t.Except...)
+	slices.Sort(all)
+	return NewSeen(max(s.Prefix, t.Prefix), slices.Compact(all))
+}
+
+// NewSeen returns the set of all indexes up to prefix and those of except, which must be sorted and without
+// repeats. It takes ownership of except.
+func NewSeen(prefix uint64, except []uint64) Seen {
+	n := 0
+	for n < len(except) && except[n] <= prefix+1 {
+		prefix = max(prefix, except[n])
+		n++
+	}
+	except = except[n:]
+	if len(except) > exceptMax {
+		except = except[:exceptMax]
+	}
+	return Seen{Prefix: prefix, Except: except}
+}
+
+func (s Seen) append(b []byte) []byte {
+	b = wire.AppendUint(b, s.Prefix)
+	b = wire.AppendUint(b, uint64(len(s.Except)))
+	last := s.Prefix
+	for _, i := range s.Except {
+		b = wire.AppendUint(b, i-last)
+		last = i
+	}
+	return b
+}
+
+func readSeen(r *wire.Reader) Seen {
+	s := Seen{Prefix: r.Uint()}
+	n := r.Count(exceptMax)
+	last := s.Prefix
+	for range n {
+		step := r.Uint()
+		next := last + step
+		if next <= last { // zero or overflow: the order is part of the format
+			return Seen{Prefix: s.Prefix}
+		}
+		s.Except = append(s.Except, next)
+		last = next
+	}
+	return s
+}
+
+// Report is a holder's word to the leader.
+type Report struct {
+	Epoch   uint64 // this holder's incarnation; a new one begins each time the lease was lost. 0: no mount
+	Seq     uint64 // of a renewal; 0: only tells
+	Holding bool   // by the sender's clock the lease was running when this was sent
+	Seen    Seen   // what its kernel has taken in
+	Note    []byte // for the leader's other loops; opaque here
+}
+
+// Grant answers a renewal.
+type Grant struct {
+	Epoch, Seq uint64
+	Refused    bool // this epoch is over: drop everything cached and begin another
+	Released   Seen
+}
+
+// Release says which indexes every holder has taken in.
+type Release struct{ Released Seen }
+
+// Kinds of the messages.
+const (
+	KindReport  = wire.KindLease
+	KindGrant   = wire.KindLease + 1
+	KindRelease = wire.KindLease + 2
+)
+
+func (*Report) Kind() wire.Kind  { return KindReport }
+func (*Grant) Kind() wire.Kind   { return KindGrant }
+func (*Release) Kind() wire.Kind { return KindRelease }
+
+// Append implements wire.Message.
+func (m *Report) Append(b []byte) []byte {
+	b = wire.AppendUint(b, m.Epoch)
+	b = wire.AppendUint(b, m.Seq)
+	b = wire.AppendBool(b, m.Holding)
+	b = m.Seen.append(b)
+	return wire.AppendBytes(b, m.Note)
+}
+
+// Decode implements wire.Message.
+func (m *Report) Decode(b []byte) error {
+	r := wire.NewReader(b)
+	*m = Report{Epoch: r.Uint(), Seq: r.Uint(), Holding: r.Bool(), Seen: readSeen(r), Note: r.Bytes(noteMax)}
+	return r.Done()
+}
+
+// Append implements wire.Message.
+func (m *Grant) Append(b []byte) []byte {
+	b = wire.AppendUint(b, m.Epoch)
+	b = wire.AppendUint(b, m.Seq)
+	b = wire.AppendBool(b, m.Refused)
+	return m.Released.append(b)
+}
+
+// Decode implements wire.Message.
+func (m *Grant) Decode(b []byte) error {
+	r := wire.NewReader(b)
+	*m = Grant{Epoch: r.Uint(), Seq: r.Uint(), Refused: r.Bool(), Released: readSeen(r)}
+	return r.Done()
+}
+
+// Append implements wire.Message.
+func (m *Release) Append(b []byte) []byte { return m.Released.append(b) }
+
+// Decode implements wire.Message.
+func (m *Release) Decode(b []byte) error {
+	r := wire.NewReader(b)
+	*m = Release{Released: readSeen(r)}
+	return r.Done()
+}
+
+// minPrefix returns the smallest prefix of the sets, or top if there are none.
+func minPrefix(sets []Seen, top uint64) uint64 {
+	if len(sets) == 0 {
+		return top
+	}
+	least := slices.MinFunc(sets, func(a, b Seen) int { return cmp.Compare(a.Prefix, b.Prefix) })
+	return min(least.Prefix, top)
+}

@@ -1,0 +1,156 @@
+package lease
+
+import "time"
+
+// State is where a holder stands.
+type State uint8
+
+const (
+	Joining State = iota // nothing is cached; waiting for the first grant of this epoch
+	Held                 // may answer until Until
+	Lost                 // the lease ran out or was refused: drop every cache, then Rejoin
+)
+
+func (s State) String() string { return [...]string{"joining", "held", "lost"}[s] }
+
+// Holder is one peer's end of its lease. A peer without a mount has one too: it only reports.
+// Not safe for concurrent use.
+type Holder struct {
+	mounted  bool
+	state    State
+	epoch    uint64
+	seq      uint64
+	sent     map[uint64]time.Duration // renewals in flight; bounded: those older than Length are dropped
+	until    time.Duration
+	seen     Seen
+	note     []byte
+	released Seen
+
+	lastRenewal, lastReport time.Duration
+	dirty                   bool // something to tell before the next renewal
+}
+
+// NewHolder returns a Joining holder. Epochs count from firstEpoch, which must be above every one this peer used
+// before (a wall clock reading in nanoseconds will do).
+func NewHolder(mounted bool, firstEpoch uint64) *Holder {
+	h := &Holder{mounted: mounted, epoch: firstEpoch, sent: map[uint64]time.Duration{}}
+	h.lastRenewal = -Length
+	return h
+}
+
+// Took records what the kernel has taken in. Note replaces the last one; it travels with every report.
+func (h *Holder) Took(seen Seen, note []byte) {
+	h.seen, h.note, h.dirty = seen, note, true
+}
+
+// LeaderChanged makes the next Report due at once: a new leader waits to hear from everyone.
+func (h *Holder) LeaderChanged() { h.lastRenewal, h.dirty = -Length, true }
+
+// Report returns the report that is due now, if any. The caller sends it to the leader it knows; if it knows none it
+// must not call Report.
+func (h *Holder) Report(now time.Duration) (Report, bool) {
+	h.check(now)
+	renew := now-h.lastRenewal >= Renew
+	again := h.seen.Prefix > h.released.Prefix && now-h.lastReport >= Resend
+	if !renew && !again && !h.dirty {
+		return Report{}, false
+	}
+	h.lastReport, h.dirty = now, false
+	r := Report{Seen: h.seen, Note: h.note}
+	if !h.mounted {
+		if renew {
+			h.lastRenewal = now
+		}
+		return r, true
+	}
+	r.Epoch, r.Holding = h.epoch, h.state == Held
+	if renew && h.state != Lost {
+		h.seq++
+		h.lastRenewal = now
+		r.Seq = h.seq
+		h.sent[h.seq] = now
+		for seq, at := range h.sent {
+			if now-at > Length {
+				delete(h.sent, seq)
+			}
+		}
+	}
+	return r, true
+}
+
+// Granted takes the leader's answer to a renewal.
+func (h *Holder) Granted(now time.Duration, g Grant) {
+	h.Release(Release{g.Released})
+	if g.Epoch != h.epoch || h.state == Lost {
+		return
+	}
+	if g.Refused {
+		h.lose()
+		return
+	}
+	at, ok := h.sent[g.Seq]
+	if !ok {
+		return
+	}
+	delete(h.sent, g.Seq)
+	if until := at + Length; until > max(h.until, now) {
+		h.until = until
+	}
+	h.check(now)
+	if h.state == Joining && h.until > now {
+		h.state = Held
+	}
+}
+
+// Release takes the leader's word on what is released. Words may come late, and from leaders of the past: what was
+// released stays so.
+func (h *Holder) Release(r Release) { h.released = h.released.union(r.Released) }
+
+// Released returns what is known to be released.
+func (h *Holder) Released() Seen { return h.released }
+
+// Installed says that the state was replaced by a snapshot of index: the lease, if there was one, is lost.
+func (h *Holder) Installed(index uint64) {
+	h.seen = NewSeen(index, nil)
+	if h.state == Held || h.state == Joining && h.mounted {
+		h.lose()
+	}
+}
+
+// State returns where the holder stands at now. Held becomes Lost when the lease runs out.
+func (h *Holder) State(now time.Duration) State {
+	h.check(now)
+	return h.state
+}
+
+// Until returns the end of the lease; it is meaningful while Held.
+func (h *Holder) Until() time.Duration { return h.until }
+
+// Rejoin begins a new epoch after Lost, once every cache has been dropped.
+func (h *Holder) Rejoin() {
+	if h.state != Lost {
+		return
+	}
+	h.epoch++
+	h.state, h.until = Joining, 0
+	clear(h.sent)
+	h.LeaderChanged()
+}
+
+// Resign gives the lease up: nothing is answered from now on. For a clean stop.
+func (h *Holder) Resign() {
+	h.mounted = false
+	h.state, h.until = Joining, 0
+	h.LeaderChanged()
+}
+
+func (h *Holder) check(now time.Duration) {
+	if h.state == Held && now >= h.until {
+		h.lose()
+	}
+}
+
+func (h *Holder) lose() {
+	h.state, h.until = Lost, 0
+	clear(h.sent)
+}

@@ -1,0 +1,179 @@
+package lease
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"dfs/cluster"
+)
+
+const second = time.Second
+
+func id(n byte) cluster.PeerID { return cluster.PeerID{n} }
+
+// grant plays one renewal of h through t, the quorum round included, and returns what the leader answered.
+func grant(t *testing.T, tab *Table, h *Holder, who cluster.PeerID, now time.Duration, commit uint64) []Letter {
+	t.Helper()
+	h.LeaderChanged()
+	r, due := h.Report(now)
+	if !due {
+		t.Fatal("no report due after a change of leader")
+	}
+	tab.Reported(now, who, r)
+	if n, ok := tab.NextRound(); ok {
+		tab.Confirmed(now, n, commit)
+	}
+	letters := tab.Letters()
+	for _, l := range letters {
+		h.Granted(now, l.Grant)
+	}
+	return letters
+}
+
+func TestNothingIsReleasedBeforeAHolderTookItIn(t *testing.T) {
+	tab := NewTable(0, nil, false)
+	tab.Committed(0, 5, 1)
+	h := NewHolder(true, 1)
+	h.Took(NewSeen(5, nil), nil)
+	grant(t, tab, h, id(1), 0, 5)
+	if s := h.State(0); s != Held {
+		t.Fatalf("state %v after a grant", s)
+	}
+	tab.Committed(second, 8, 1)
+	if r, _ := tab.Released(); r.Prefix != 5 {
+		t.Fatalf("released %+v while the holder has seen 5 of 8", r)
+	}
+	h.Took(NewSeen(6, []uint64{8}), nil)
+	r, _ := h.Report(second)
+	tab.Reported(second, id(1), r)
+	if got, _ := tab.Released(); !reflect.DeepEqual(got, Seen{6, []uint64{8}}) {
+		t.Fatalf("released %+v, want the prefix 6 and, by itself, 8", got)
+	}
+}
+
+func TestAHolderThatFallsSilentIsWaitedForUntilItsLeaseIsOver(t *testing.T) {
+	tab := NewTable(0, nil, false)
+	tab.Committed(0, 1, 1)
+	h := NewHolder(true, 1)
+	h.Took(NewSeen(1, nil), nil)
+	grant(t, tab, h, id(1), 0, 1)
+	tab.Committed(second, 2, 1)
+	tab.Tick(h.Until() + time.Millisecond)
+	if r, _ := tab.Released(); r.Prefix != 1 {
+		t.Fatal("released before the slack was over")
+	}
+	if s := h.State(h.Until()); s != Lost {
+		t.Fatalf("the holder is %v at its lease's end", s)
+	}
+	tab.Tick(Length + Slack + 1)
+	if r, _ := tab.Released(); r.Prefix != 2 {
+		t.Fatal("not released although the lease is over")
+	}
+	h.Rejoin()
+	if s := h.State(5 * second); s != Joining {
+		t.Fatalf("%v after Rejoin", s)
+	}
+}
+
+func TestALeaseOfAnOldEpochIsRefused(t *testing.T) {
+	tab := NewTable(0, nil, false)
+	tab.Committed(0, 1, 1)
+	h := NewHolder(true, 1)
+	h.Took(NewSeen(1, nil), nil)
+	grant(t, tab, h, id(1), 0, 1)
+	tab.Tick(10 * second) // the leader has dropped it
+	tab.Reported(10*second, id(1), Report{Epoch: 1, Seq: 9, Holding: true, Seen: NewSeen(1, nil)})
+	letters := tab.Letters()
+	if len(letters) != 1 || !letters[0].Grant.Refused {
+		t.Fatalf("letters %+v, want a refusal", letters)
+	}
+}
+
+func TestAJoinerIsGrantedOnlyWhenItHasCaughtUp(t *testing.T) {
+	tab := NewTable(0, nil, false)
+	tab.Committed(0, 7, 3)
+	h := NewHolder(true, 1)
+	h.Took(NewSeen(6, nil), nil)
+	if l := grant(t, tab, h, id(1), 0, 7); len(l) != 0 {
+		t.Fatalf("granted at 6 of 7: %+v", l)
+	}
+	tab.Committed(0, 8, 3)
+	if r, _ := tab.Released(); r.Prefix != 6 && r.Prefix != 7 {
+		t.Fatalf("released %+v: the joiner is in the wait set", r)
+	}
+	h.Took(NewSeen(8, nil), nil)
+	if l := grant(t, tab, h, id(1), second, 8); len(l) != 1 {
+		t.Fatalf("not granted after catching up: %+v", l)
+	}
+}
+
+func TestANewLeaderWaitsForEveryoneOrForOneLease(t *testing.T) {
+	for _, sudden := range []bool{false, true} {
+		tab := NewTable(0, []cluster.PeerID{id(1), id(2)}, sudden)
+		tab.Committed(0, 4, 2)
+		tab.Reported(0, id(1), Report{Epoch: 1, Holding: true, Seen: NewSeen(4, nil)})
+		if r, _ := tab.Released(); r.Prefix != 0 {
+			t.Fatal("released before everyone reported")
+		}
+		tab.Reported(0, id(2), Report{})
+		if r, _ := tab.Released(); (r.Prefix == 4) == sudden {
+			t.Fatalf("sudden=%v: released %+v after everyone reported", sudden, r)
+		}
+		tab.Tick(Length + Slack + 1)
+		if r, _ := tab.Released(); r.Prefix != 4 {
+			t.Fatal("not released after the hold-off")
+		}
+	}
+}
+
+func TestNoGrantBeforeTheTermsOwnEntry(t *testing.T) {
+	tab := NewTable(0, nil, false)
+	tab.Reported(0, id(1), Report{Epoch: 1, Seq: 1, Seen: NewSeen(9, nil)})
+	if _, ok := tab.NextRound(); ok {
+		t.Fatal("a round before the own-term entry is committed")
+	}
+}
+
+func TestAGrantCountsFromWhenTheRenewalWasSent(t *testing.T) {
+	h := NewHolder(true, 7)
+	r, _ := h.Report(second)
+	h.Granted(2*second, Grant{Epoch: 7, Seq: r.Seq})
+	if h.Until() != second+Length {
+		t.Fatalf("until %v", h.Until())
+	}
+	late := NewHolder(true, 7)
+	r, _ = late.Report(0)
+	late.Granted(3*second, Grant{Epoch: 7, Seq: r.Seq})
+	if late.State(3*second) == Held {
+		t.Fatal("a grant that arrives after its own end was taken")
+	}
+}
+
+func TestMessagesSurviveTheirEncoding(t *testing.T) {
+	rep := Report{Epoch: 3, Seq: 9, Holding: true, Seen: Seen{5, []uint64{7, 1 << 40}}, Note: []byte("n")}
+	var rep2 Report
+	if err := rep2.Decode(rep.Append(nil)); err != nil || !reflect.DeepEqual(rep, rep2) {
+		t.Fatalf("%+v, %v", rep2, err)
+	}
+	gr := Grant{Epoch: 3, Seq: 9, Refused: true, Released: Seen{5, []uint64{9}}}
+	var gr2 Grant
+	if err := gr2.Decode(gr.Append(nil)); err != nil || !reflect.DeepEqual(gr, gr2) {
+		t.Fatalf("%+v, %v", gr2, err)
+	}
+}
+
+func FuzzReport(f *testing.F) {
+	f.Add((&Report{Epoch: 3, Seq: 9, Seen: Seen{5, []uint64{7}}, Note: []byte("n")}).Append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var r Report
+		if r.Decode(b) != nil {
+			return
+		}
+		for i := 1; i < len(r.Seen.Except); i++ {
+			if r.Seen.Except[i] <= r.Seen.Except[i-1] {
+				t.Fatalf("unsorted %v", r.Seen.Except)
+			}
+		}
+	})
+}

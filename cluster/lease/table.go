@@ -1,0 +1,219 @@
+package lease
+
+import (
+	"slices"
+	"time"
+
+	"dfs/cluster"
+)
+
+// Table is what a leader knows of the holders, for one term. It is soft state: a new leader starts with an empty
+// one and releases nothing until every member has reported, or every lease of the past has certainly run out.
+// Not safe for concurrent use.
+type Table struct {
+	holdOff  time.Duration // until then nothing is released, unless all members have reported
+	waitFor  map[cluster.PeerID]bool
+	ready    bool
+	own      uint64 // index of the entry this term began with; 0: not yet committed
+	commit   uint64
+	holders  map[cluster.PeerID]*holder
+	rounds   map[uint64]map[cluster.PeerID]asked // quorum rounds under way, by number
+	round    uint64
+	asking   map[cluster.PeerID]asked // renewals the next round will answer
+	released Seen
+	out      []Letter
+	fresh    bool // released has grown since the last Letters
+}
+
+// holder is one mount in the wait set: nothing is released without it while it is there.
+type holder struct {
+	epoch   uint64
+	granted bool // has or may have a running lease of this epoch
+	end     time.Duration
+	seen    Seen
+}
+
+type asked struct{ epoch, seq uint64 }
+
+// Letter is a grant to be sent.
+type Letter struct {
+	To    cluster.PeerID
+	Grant Grant
+}
+
+// NewTable returns the table of a leader elected now. Members are all peers that may hold a lease of an earlier
+// term. With sudden, someone may hold one who is no member any more, and the hold-off is always waited out.
+func NewTable(now time.Duration, members []cluster.PeerID, sudden bool) *Table {
+	t := &Table{
+		holdOff: now + Length + Slack,
+		waitFor: map[cluster.PeerID]bool{},
+		holders: map[cluster.PeerID]*holder{},
+		rounds:  map[uint64]map[cluster.PeerID]asked{},
+		asking:  map[cluster.PeerID]asked{},
+	}
+	for _, id := range members {
+		t.waitFor[id] = true
+	}
+	if sudden {
+		t.waitFor[cluster.PeerID{}] = true // nobody reports under this name
+	}
+	return t
+}
+
+// Committed says that the log is committed up to index, and that the entry this term began with is own (0: not yet
+// committed).
+func (t *Table) Committed(now time.Duration, index, own uint64) {
+	t.commit, t.own = max(t.commit, index), own
+	t.advance(now)
+}
+
+// Reported takes a report.
+func (t *Table) Reported(now time.Duration, from cluster.PeerID, r Report) {
+	defer t.advance(now)
+	delete(t.waitFor, from)
+	h := t.holders[from]
+	if r.Epoch == 0 { // no mount there: whatever it held it has given up
+		delete(t.holders, from)
+		return
+	}
+	if h != nil && r.Epoch > h.epoch { // it lost its lease, dropped its caches and begins again
+		h = nil
+	}
+	if h == nil {
+		if r.Seq == 0 && !r.Holding {
+			return
+		}
+		if r.Holding && t.ready {
+			// It believes in a lease that this leader knows to be over.
+			t.out = append(t.out, Letter{from, Grant{Epoch: r.Epoch, Seq: r.Seq, Refused: true, Released: t.released}})
+			return
+		}
+		h = &holder{epoch: r.Epoch, granted: r.Holding, end: now + Length + Slack}
+		t.holders[from] = h
+	}
+	if r.Epoch < h.epoch {
+		return
+	}
+	h.seen = h.seen.union(r.Seen)
+	if r.Seq == 0 {
+		return
+	}
+	h.end = max(h.end, now+Length+Slack)
+	t.asking[from] = asked{r.Epoch, r.Seq}
+}
+
+// NextRound returns the number of a quorum round to begin now, if one is wanted. The caller asks the consensus core
+// for a read index under that number and calls Confirmed with the answer; a round that gets none is forgotten.
+func (t *Table) NextRound() (round uint64, wanted bool) {
+	if t.own == 0 || len(t.asking) == 0 {
+		return 0, false
+	}
+	t.round++
+	t.rounds[t.round] = t.asking
+	t.asking = map[cluster.PeerID]asked{}
+	for n := range t.rounds {
+		if n+64 < t.round {
+			delete(t.rounds, n)
+		}
+	}
+	return t.round, true
+}
+
+// Confirmed says that a quorum, asked after the round began, still followed this leader, and that the log was
+// committed up to index when it began.
+func (t *Table) Confirmed(now time.Duration, round, index uint64) {
+	t.advance(now)
+	for from, a := range t.rounds[round] {
+		h := t.holders[from]
+		if h == nil || h.epoch != a.epoch {
+			continue
+		}
+		if !h.granted && h.seen.Prefix < index {
+			continue // it joins, and has not caught up: its next renewal will ask again
+		}
+		h.granted = true
+		t.out = append(t.out, Letter{from, Grant{Epoch: a.epoch, Seq: a.seq, Released: t.released}})
+	}
+	delete(t.rounds, round)
+}
+
+// Tick lets time pass: leases run out, the hold-off ends.
+func (t *Table) Tick(now time.Duration) { t.advance(now) }
+
+// Letters returns the grants to be sent, and forgets them.
+func (t *Table) Letters() []Letter {
+	out := t.out
+	t.out = nil
+	slices.SortFunc(out, func(a, b Letter) int { return a.To.Compare(b.To) })
+	return out
+}
+
+// Released returns what is released, and whether that has grown since it was last asked.
+func (t *Table) Released() (seen Seen, grown bool) {
+	grown, t.fresh = t.fresh, false
+	return t.released, grown
+}
+
+// Holds reports whether peer is in the wait set.
+func (t *Table) Holds(peer cluster.PeerID) bool { return t.holders[peer] != nil }
+
+// Behind returns the holders that have not taken in everything committed, for status and for finding a stuck one.
+func (t *Table) Behind() []cluster.PeerID {
+	var ids []cluster.PeerID
+	for id, h := range t.holders {
+		if h.seen.Prefix < t.commit {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, cluster.PeerID.Compare)
+	return ids
+}
+
+// advance drops holders whose lease is over and releases what all others have taken in.
+func (t *Table) advance(now time.Duration) {
+	for id, h := range t.holders {
+		if now > h.end {
+			delete(t.holders, id)
+		}
+	}
+	t.ready = t.ready || t.own > 0 && (len(t.waitFor) == 0 || now > t.holdOff)
+	if !t.ready {
+		return
+	}
+	sets := make([]Seen, 0, len(t.holders))
+	for _, h := range t.holders {
+		sets = append(sets, h.seen)
+	}
+	next := NewSeen(max(minPrefix(sets, t.commit), t.released.Prefix), t.commonExcept(sets))
+	next = next.union(t.released)
+	if next.Prefix > t.released.Prefix || len(next.Except) != len(t.released.Except) {
+		t.released, t.fresh = next, true
+	}
+}
+
+// commonExcept returns, sorted, the committed indexes above every prefix... that all sets have.
+func (t *Table) commonExcept(sets []Seen) []uint64 {
+	if len(sets) == 0 {
+		return nil
+	}
+	var all []uint64
+	for _, s := range sets {
+		for _, i := range s.Except {
+			if i <= t.commit {
+				all = append(all, i)
+			}
+		}
+		// The prefix of one holder may be an exception of another.
+	}
+	least := minPrefix(sets, t.commit)
+	for _, s := range sets {
+		for i := least + 1; i <= min(s.Prefix, t.commit) && i <= least+exceptMax; i++ {
+			all = append(all, i)
+		}
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	return slices.DeleteFunc(all, func(i uint64) bool {
+		return slices.ContainsFunc(sets, func(s Seen) bool { return !s.Has(i) })
+	})
+}
