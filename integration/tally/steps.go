@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// step is one static check. It passes when the command succeeds and, if silent, prints nothing.
+type step struct {
+	name   string
+	env    []string
+	silent bool
+	args   []string
+}
+
+var steps = []step{
+	{name: "gofmt", silent: true, args: []string{"gofmt", "-l", "."}},
+	{name: "vet linux", args: []string{"go", "vet", "./..."}},
+	{name: "vet windows", env: []string{"GOOS=windows", "CGO_ENABLED=0"}, args: []string{"go", "vet", "./..."}},
+	{name: "staticcheck", args: []string{"go", "tool", "staticcheck", "./..."}},
+}
+
+func check(ctx context.Context, t *totals, _ options) {
+	for _, s := range steps {
+		cmd := command(ctx, s.args[0], s.args[1:]...)
+		cmd.Env = append(os.Environ(), s.env...)
+		out, err := cmd.CombinedOutput()
+		if err != nil || s.silent && len(bytes.TrimSpace(out)) > 0 {
+			t.fail(s.name, fmt.Sprintf("%s%v\n", out, errText(err)))
+			continue
+		}
+		fmt.Fprintf(t.out, "ok   %s\n", s.name)
+		t.pass()
+	}
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// fuzz runs every fuzz target for o.fuzz, one after the other.
+func fuzz(ctx context.Context, t *totals, o options) {
+	targets, err := fuzzTargets(ctx, o.packages)
+	if err != nil {
+		t.fail("fuzz targets", err.Error()+"\n")
+		return
+	}
+	for _, k := range targets {
+		cmd := command(ctx, "go", "test", "-vet=off", "-run", "^$", "-fuzz", "^"+k.test+"$",
+			"-fuzztime", o.fuzz.String(), "-timeout", "10m", k.pkg)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.fail("fuzz "+k.String(), string(out))
+			continue
+		}
+		fmt.Fprintf(t.out, "ok   fuzz %s %s\n", k, o.fuzz)
+		t.pass()
+	}
+}
+
+// fuzzTargets finds them all; packages that do not build have none here and fail as tests.
+func fuzzTargets(ctx context.Context, packages []string) ([]key, error) {
+	args := append([]string{"test", "-json", "-vet=off", "-run", "^$", "-list", "^Fuzz"}, packages...)
+	out, err := command(ctx, "go", args...).Output()
+	targets := parseList(out)
+	if len(targets) == 0 && err != nil {
+		return nil, fmt.Errorf("go test -list: %w", err)
+	}
+	return targets, nil
+}
+
+func parseList(out []byte) []key {
+	var targets []key
+	lines := bufio.NewScanner(bytes.NewReader(out))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var e event
+		if json.Unmarshal(lines.Bytes(), &e) != nil || e.Action != "output" {
+			continue
+		}
+		if name := strings.TrimSpace(e.Output); strings.HasPrefix(name, "Fuzz") && !strings.ContainsAny(name, " \t") {
+			targets = append(targets, key{e.Package, name})
+		}
+	}
+	return targets
+}
