@@ -35,9 +35,6 @@ type Bulk interface {
 	SetPayload(p []byte) error
 }
 
-// Limit is the most bytes a message of some kind may have.
-type Limit struct{ Fields, Payload int }
-
 func (k Kind) String() string { return fmt.Sprintf("%#03x", uint16(k)) }
 
 // Body is a received message not yet decoded. Fields and Payload are the receiver's to keep.
