@@ -49,6 +49,6 @@ type Reason struct {
 type Policy interface {
 	// Pick returns up to n distinct peers of v, best first, none of them in avoid. Fewer than n, but at least
 	// one, is no error: the extent is then degraded. None at all is fault.NoSpace.
-	// blocks is the size of the extent to be placed.
+	// blocks is the size of the extent to be placed. Why has one line for each peer of v, in v's order.
 	Pick(v cluster.View, n int, blocks uint32, avoid []cluster.PeerID) ([]cluster.PeerID, Why, error)
 }
