@@ -30,8 +30,9 @@ const (
 	Renew  = Length / 4      // between renewals
 	Slack  = Length / 10     // added by the leader: clocks of two machines run at different speeds
 	Resend = 100 * time.Millisecond
+	Budget = Length / 4 // for a kernel to take one change in; beyond, its mount's lease is not renewed
 
-	exceptMax = 4096 // indexes in a Seen beyond its prefix
+	exceptMax = 4096 // indexes beyond the prefix of a Seen that travels
 	noteMax   = 48 << 10
 )
 
@@ -65,18 +66,19 @@ func NewSeen(prefix uint64, except []uint64) Seen {
 		prefix = max(prefix, except[n])
 		n++
 	}
-	except = except[n:]
-	if len(except) > exceptMax {
-		except = except[:exceptMax]
+	if except = except[n:]; len(except) == 0 {
+		except = nil
 	}
 	return Seen{Prefix: prefix, Except: except}
 }
 
+// append encodes the set; what does not fit exceptMax is told another time.
 func (s Seen) append(b []byte) []byte {
+	except := s.Except[:min(len(s.Except), exceptMax)]
 	b = wire.AppendUint(b, s.Prefix)
-	b = wire.AppendUint(b, uint64(len(s.Except)))
+	b = wire.AppendUint(b, uint64(len(except)))
 	last := s.Prefix
-	for _, i := range s.Except {
+	for _, i := range except {
 		b = wire.AppendUint(b, i-last)
 		last = i
 	}

@@ -76,6 +76,26 @@ func TestAHolderThatFallsSilentIsWaitedForUntilItsLeaseIsOver(t *testing.T) {
 	}
 }
 
+func TestAMountWhoseKernelIsStuckIsNotRenewed(t *testing.T) {
+	tab := NewTable(0, nil, false)
+	tab.Committed(0, 1, 1)
+	h := NewHolder(true, 1)
+	h.Took(NewSeen(1, nil), nil)
+	grant(t, tab, h, id(1), 0, 1)
+	tab.Committed(0, 2, 1)
+	now := time.Duration(0)
+	for ; now < Length+Slack+Budget+second; now += Renew {
+		grant(t, tab, h, id(1), now, 2)
+		tab.Tick(now)
+	}
+	if r, _ := tab.Released(); r.Prefix != 2 {
+		t.Fatal("a mount that renews but never takes anything in holds everyone up")
+	}
+	if h.State(now) != Lost {
+		t.Fatal("it was renewed all the same")
+	}
+}
+
 func TestALeaseOfAnOldEpochIsRefused(t *testing.T) {
 	tab := NewTable(0, nil, false)
 	tab.Committed(0, 1, 1)

@@ -31,6 +31,8 @@ type holder struct {
 	granted bool // has or may have a running lease of this epoch
 	end     time.Duration
 	seen    Seen
+	missing uint64        // the first committed index it has not taken in; 0 none
+	since   time.Duration // for how long that has been so
 }
 
 type asked struct{ epoch, seq uint64 }
@@ -97,6 +99,9 @@ func (t *Table) Reported(now time.Duration, from cluster.PeerID, r Report) {
 	h.seen = h.seen.union(r.Seen)
 	if r.Seq == 0 {
 		return
+	}
+	if h.granted && h.missing != 0 && now-h.since > Budget {
+		return // its kernel is stuck: everyone waits for it no longer than its lease
 	}
 	h.end = max(h.end, now+Length+Slack)
 	t.asking[from] = asked{r.Epoch, r.Seq}
@@ -174,6 +179,14 @@ func (t *Table) advance(now time.Duration) {
 	for id, h := range t.holders {
 		if now > h.end {
 			delete(t.holders, id)
+			continue
+		}
+		missing := h.seen.Prefix + 1
+		if missing > t.commit {
+			missing = 0
+		}
+		if missing != h.missing {
+			h.missing, h.since = missing, now
 		}
 	}
 	t.ready = t.ready || t.own > 0 && (len(t.waitFor) == 0 || now > t.holdOff)

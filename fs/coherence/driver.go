@@ -1,0 +1,412 @@
+package coherence
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"dfs/cluster/fault"
+	"dfs/cluster/lease"
+	"dfs/fs/meta"
+)
+
+// Kernel is the mount's kernel, as the driver speaks to it. InvalInode with a negative offset concerns attributes only
+// and never waits; InvalEntry and InvalInode of bytes may wait for requests that the daemon has not answered.
+// That the kernel does not know the inode or name is no error.
+type Kernel interface {
+	InvalInode(ino meta.Ino, off, n int64) error
+	InvalEntry(dir meta.Ino, name string) error
+	ExpireEpoch() error // fault.Unsupported before Linux 6.16
+	Inodes() []meta.Ino // those the kernel holds
+}
+
+// CutOff says what a mount does when its lease has been gone for long.
+type CutOff uint8
+
+const (
+	Fail CutOff = iota // operations fail with fault.CutOff
+	Wait               // operations wait
+	Read               // reads answer from the last known state; writes fail
+)
+
+// Options of a Driver.
+type Options struct {
+	Session     uint64
+	Views       func(index uint64) (meta.View, error)
+	Took        func(lease.Seen)     // what the kernel has taken in, after each change of it
+	Rejoin      func()               // the caches have been dropped: ask for a lease again
+	Now         func() time.Duration // CLOCK_BOOTTIME
+	WhenCutOff  CutOff
+	CutOffAfter time.Duration // default 15 s
+	EpochOK     bool          // the kernel can expire names without a lock
+	Log         *slog.Logger
+}
+
+const (
+	cutOffAfter = 15 * time.Second
+	notifyMax   = 256 // notifies that wait in the kernel at once; each is a goroutine
+	poll        = 50 * time.Millisecond
+)
+
+// The driver's lock is a leaf: under it only Views is called, which opens a view and reads nothing.
+
+// Driver runs one Mount: it feeds it the apply stream, carries out its notifies, and lets readers read. Safe for
+// concurrent use.
+type Driver struct {
+	o Options
+
+	mu      sync.Mutex
+	kernel  Kernel // nil: nothing is cached, nothing to notify
+	mount   *Mount
+	until   time.Duration // end of the lease; 0 none
+	held    bool          // until was set and the caches have not been dropped since
+	lostAt  time.Duration // when it was last known to be held
+	changed chan struct{} // closed and replaced when a reader that waits should look again
+	work    chan struct{} // one slot: there are notifies, or a reset, to see to
+	drop    bool          // the caches are to be dropped
+}
+
+// NewDriver returns a driver of a mount on a replica at applied. Without a kernel attached it takes everything in at once.
+func NewDriver(applied uint64, o Options) *Driver {
+	if o.CutOffAfter == 0 {
+		o.CutOffAfter = cutOffAfter
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Driver{
+		o:       o,
+		mount:   NewMount(o.Session, applied, o.EpochOK),
+		lostAt:  o.Now(),
+		changed: make(chan struct{}),
+		work:    make(chan struct{}, 1),
+	}
+}
+
+// Attach gives the driver its kernel. Call it before the kernel's first request is answered.
+func (d *Driver) Attach(k Kernel) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.kernel = k
+}
+
+// Applied takes the change of one log entry, in order, after its state has become readable.
+func (d *Driver) Applied(c meta.Change) {
+	d.mu.Lock()
+	d.mount.Apply(c)
+	d.mu.Unlock()
+	d.wake()
+}
+
+// Reset says that the state was replaced by a snapshot of index.
+func (d *Driver) Reset(index uint64) {
+	d.mu.Lock()
+	d.mount.Reset(index)
+	d.held, d.until, d.drop = false, 0, true
+	d.mu.Unlock()
+	d.wake()
+}
+
+// Released takes what is known to be released.
+func (d *Driver) Released(seen lease.Seen) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mount.Release(seen)
+	d.look()
+}
+
+// Leased takes the end of the lease; 0 says that there is none.
+func (d *Driver) Leased(until time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case until > 0 && !d.drop:
+		d.until, d.held = until, true
+		d.look()
+	case until == 0 && d.held:
+		d.until, d.held, d.drop = 0, false, true
+		d.wake()
+	case until == 0 && !d.drop:
+		d.drop = true
+		d.wake()
+	}
+}
+
+// look lets waiting readers look again.
+func (d *Driver) look() {
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+func (d *Driver) wake() {
+	select {
+	case d.work <- struct{}{}:
+	default:
+	}
+}
+
+// Floor returns the lowest index that a reader may still ask for.
+func (d *Driver) Floor() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mount.Floor()
+}
+
+// Held reports whether the mount may answer now, and until when.
+func (d *Driver) Held() (until time.Duration, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.until, d.held && d.o.Now() < d.until
+}
+
+// Read runs fn on a view in which obj may be answered now. It waits for the lease, and while the answer is not yet
+// released. fn may be run more than once; only its last run counts. Valid is how long the kernel may keep the answer, 0 not at
+// all. fault.CutOff when there was no lease for too long; fault.Timeout when ctx ends; else fn's error.
+func (d *Driver) Read(ctx context.Context, obj Object, fn func(meta.View) error) (valid time.Duration, err error) {
+	for {
+		view, cache, stale, err := d.view(ctx, obj)
+		if err != nil {
+			return 0, err
+		}
+		err = fn(view)
+		view.Close()
+		if stale {
+			return 0, err
+		}
+		if valid, ok := d.validity(obj, cache); ok {
+			return valid, err
+		}
+	}
+}
+
+// view opens the view obj is to be read in. With stale it is one from before the lease was lost.
+func (d *Driver) view(ctx context.Context, obj Object) (v meta.View, cache, stale bool, err error) {
+	for {
+		d.mu.Lock()
+		now := d.o.Now()
+		leased := d.held && now < d.until
+		if leased {
+			d.lostAt = d.until
+		}
+		dec := d.mount.Read(obj)
+		if leased && !dec.Wait {
+			v, err = d.o.Views(dec.At) // under mu, so that Floor cannot pass it
+			d.mu.Unlock()
+			return v, dec.Cache, false, err
+		}
+		left := time.Duration(1<<63 - 1)
+		if !leased && d.o.WhenCutOff != Wait {
+			left = d.lostAt + d.o.CutOffAfter - now
+			if left <= 0 && d.o.WhenCutOff == Read {
+				v, err = d.o.Views(d.mount.Applied())
+				d.mu.Unlock()
+				return v, false, true, err
+			}
+		}
+		changed := d.changed
+		d.mu.Unlock()
+		if left <= 0 {
+			return nil, false, false, fault.New("read metadata", fault.CutOff, "no lease for %v: this peer cannot reach a quorum", d.o.CutOffAfter)
+		}
+		if err := await(ctx, changed, left); err != nil {
+			return nil, false, false, err
+		}
+	}
+}
+
+// await waits for a change, for the time left, or for ctx's end, which is an error.
+func await(ctx context.Context, changed <-chan struct{}, left time.Duration) error {
+	t := time.NewTimer(min(left, time.Second))
+	defer t.Stop()
+	select {
+	case <-changed:
+	case <-t.C:
+	case <-ctx.Done():
+		return fault.Because("read metadata", fault.Timeout, ctx.Err())
+	}
+	return nil
+}
+
+// validity returns how long an answer about obj that has just been read may be kept, or false if the lease ended
+// meanwhile and it may not be given at all.
+func (d *Driver) validity(obj Object, cache bool) (time.Duration, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.o.Now()
+	if !d.held || now >= d.until {
+		return 0, false
+	}
+	if !cache || !d.mount.Clean(obj) || d.kernel == nil {
+		return 0, true
+	}
+	valid := d.until - now
+	if obj.kind == entry || obj.kind == list {
+		if !d.o.EpochOK {
+			valid = min(valid, OldKernelValidity)
+		}
+		d.mount.Named(obj.ino, now+valid)
+	}
+	return valid, true
+}
+
+// Hold says that a request which holds the locks of dirs, exclusively, is in the daemon's hands until end is called.
+// Requests that share the lock need not be told of.
+func (d *Driver) Hold(exclusive bool, dirs ...meta.Ino) (end func()) {
+	if !exclusive {
+		return func() {}
+	}
+	d.mu.Lock()
+	d.mount.Hold(dirs...)
+	d.mu.Unlock()
+	d.wake()
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.mount.Free(dirs...)
+	}
+}
+
+// Clean reports whether nothing about obj is pending or unreleased.
+func (d *Driver) Clean(obj Object) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mount.Clean(obj)
+}
+
+// Run carries out notifies and watches the lease until ctx ends. It returns when every notify under way has come
+// back: end the mount first, or they may not.
+func (d *Driver) Run(ctx context.Context) error {
+	var senders sync.WaitGroup
+	defer senders.Wait()
+	slots := make(chan struct{}, notifyMax)
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	var told lease.Seen
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.work:
+		case <-tick.C:
+			d.watch()
+		}
+		d.dropCaches(&senders)
+		for _, n := range d.notifies() {
+			if n.Kind == InvalAttr || n.Kind == ExpireEpoch {
+				d.send(n)
+				continue
+			}
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				return nil
+			}
+			senders.Add(1)
+			go func() {
+				defer senders.Done()
+				d.send(n)
+				<-slots
+				d.wake()
+			}()
+		}
+		if taken := d.taken(); taken.Prefix != told.Prefix || len(taken.Except) != len(told.Except) {
+			told = taken
+			d.o.Took(taken)
+		}
+	}
+}
+
+// watch notices that the lease has run out and lets old kernels' validities pass.
+func (d *Driver) watch() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.o.Now()
+	if d.held && now >= d.until {
+		d.held, d.until, d.drop = false, 0, true
+	}
+	d.mount.Tick(now)
+	d.mount.Sweep(now)
+}
+
+func (d *Driver) taken() lease.Seen {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mount.Taken()
+}
+
+func (d *Driver) notifies() []Notify {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mount.Notifies()
+}
+
+// send tells the kernel one thing and waits until it has acted on it.
+func (d *Driver) send(n Notify) {
+	d.mu.Lock()
+	k := d.kernel
+	d.mount.Begun(n.ID)
+	d.mu.Unlock()
+	if k != nil {
+		if err := tell(k, n); err != nil {
+			// Not acknowledging is safe: the leader waits for this mount's lease to run out, and then the
+			// caches are dropped.
+			d.o.Log.Warn("kernel refused an invalidation", "ino", n.Ino, "name", n.Name, "err", err)
+			return
+		}
+	}
+	d.mu.Lock()
+	d.mount.Done(n.ID)
+	d.mu.Unlock()
+}
+
+func tell(k Kernel, n Notify) error {
+	switch n.Kind {
+	case InvalAttr:
+		return k.InvalInode(n.Ino, -1, 0)
+	case InvalBytes:
+		return k.InvalInode(n.Ino, 0, 0)
+	case InvalEntry:
+		return k.InvalEntry(n.Ino, n.Name)
+	}
+	return k.ExpireEpoch()
+}
+
+// dropCaches makes the kernel forget everything after the lease was lost, and asks for a new one. Validities have run
+// out with the lease; names and attributes are expired all the same. Pages are dropped behind the
+// rejoining, because a read that waits for the lease holds one: until then a read finds that the attributes
+// have expired and drops the pages of a file that changed.
+func (d *Driver) dropCaches(senders *sync.WaitGroup) {
+	d.mu.Lock()
+	k, drop := d.kernel, d.drop
+	d.mu.Unlock()
+	if !drop {
+		return
+	}
+	if k != nil {
+		if d.o.EpochOK {
+			if err := k.ExpireEpoch(); err != nil {
+				d.o.Log.Warn("kernel refused to expire its names", "err", err)
+			}
+		}
+		inos := k.Inodes()
+		for _, ino := range inos {
+			if err := k.InvalInode(ino, -1, 0); err != nil {
+				d.o.Log.Warn("kernel refused an invalidation", "ino", ino, "err", err)
+			}
+		}
+		senders.Add(1)
+		go func() {
+			defer senders.Done()
+			for _, ino := range inos {
+				_ = k.InvalInode(ino, 0, 0) // the attributes are gone already, so this is only the sooner the better
+			}
+		}()
+	}
+	d.mu.Lock()
+	d.drop = false
+	d.mount.Dropped()
+	d.mu.Unlock()
+	d.o.Log.Info("lease lost; caches dropped")
+	d.o.Rejoin()
+}

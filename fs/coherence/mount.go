@@ -1,0 +1,481 @@
+package coherence
+
+import (
+	"slices"
+	"time"
+
+	"dfs/cluster/lease"
+	"dfs/fs/meta"
+)
+
+// NotifyKind is what the kernel is told.
+type NotifyKind uint8
+
+const (
+	InvalAttr   NotifyKind = iota // forget the inode's attributes; never waits
+	InvalBytes                    // forget attributes and pages; waits for pages that a read holds
+	InvalEntry                    // forget a name; waits for requests that hold the directory
+	ExpireEpoch                   // forget every name; never waits
+)
+
+// Notify is one message for the kernel. The driver sends it, in any order and as slowly as the kernel likes, and calls
+// Begun just before and Done after.
+type Notify struct {
+	ID   uint64
+	Kind NotifyKind
+	Ino  meta.Ino // of InvalEntry: the directory
+	Name string
+}
+
+// Decision says how one object may be read now.
+type Decision struct {
+	At    uint64 // read the state after this index
+	Wait  bool   // not now: ask again after the next release
+	Cache bool   // the kernel may keep the answer
+}
+
+// Mount is what one mount's kernel has taken in. Not safe for concurrent use.
+type Mount struct {
+	session  uint64
+	epochOK  bool
+	applied  uint64
+	taken    lease.Seen // changes the kernel has taken in
+	released lease.Seen
+	barrier  uint64 // up to here it is not known what changed: nothing is answered before all of it is released
+
+	ops     map[uint64]*op      // changes not taken in, or not known to be released
+	order   []uint64            // their indexes, ascending
+	objects map[Object][]uint64 // of those, the ones that changed the object, ascending
+	waiting map[uint64]*notify  // notifies not done
+	dirs    map[meta.Ino]*dir
+	lastID  uint64
+	out     []Notify
+	epoch   uint64 // ID of the epoch notify under way; 0 none
+}
+
+type op struct {
+	index   uint64
+	objects []Object
+	open    int // notifies that must be done before this is taken in
+	taken   bool
+}
+
+type notify struct {
+	Notify
+	op       *op
+	begun    bool
+	again    bool // bytes from before the change were read meanwhile: send it once more
+	expiring bool // the epoch notify under way does its work
+	moot     bool // the op no longer waits for it
+}
+
+// dir is a directory some request of ours holds, or whose names the kernel may keep.
+type dir struct {
+	held    int           // requests in the daemon's hands that hold its lock exclusively
+	until   time.Duration // the last validity handed out for a name in it ends
+	pending int           // name notifies not done and not moot
+}
+
+// NewMount returns the state of a mount whose kernel knows nothing, on a replica at applied. Changes made by
+// session are its own. With epochOK, names can be expired without a lock.
+func NewMount(session, applied uint64, epochOK bool) *Mount {
+	m := &Mount{session: session, epochOK: epochOK}
+	m.Reset(applied)
+	return m
+}
+
+// Reset forgets everything: the kernel's caches are dropped, the state is that after index, and nobody knows what
+// changed on the way there.
+func (m *Mount) Reset(index uint64) {
+	m.applied, m.barrier = index, index
+	m.taken = lease.NewSeen(index, nil)
+	m.ops, m.order = map[uint64]*op{}, nil
+	m.objects = map[Object][]uint64{}
+	m.waiting = map[uint64]*notify{}
+	held := map[meta.Ino]*dir{}
+	for ino, d := range m.dirs {
+		if d.held > 0 {
+			held[ino] = &dir{held: d.held}
+		}
+	}
+	m.dirs = held
+	m.out, m.epoch = nil, 0
+}
+
+// Apply takes the change of the next log entry, whose state is readable already.
+func (m *Mount) Apply(c meta.Change) {
+	for i := m.applied + 1; i < c.Index; i++ {
+		m.taken = addSeen(m.taken, i) // entries that changed nothing
+	}
+	m.applied = c.Index
+	o := &op{index: c.Index}
+	own := c.Session == m.session
+	content := map[meta.Ino]bool{}
+	for _, d := range c.Data {
+		o.objects = append(o.objects, Bytes(d.Ino))
+		if !own || d.Merged {
+			content[d.Ino] = true
+			m.notify(o, Notify{Kind: InvalBytes, Ino: d.Ino})
+		}
+	}
+	for _, ino := range c.Attrs {
+		o.objects = append(o.objects, Attr(ino))
+		if !content[ino] {
+			m.notify(o, Notify{Kind: InvalAttr, Ino: ino})
+		}
+	}
+	for _, n := range c.Names {
+		o.objects = append(o.objects, Entry(n.Dir, n.Name), List(n.Dir))
+		if own && m.dirOf(n.Dir).held > 0 {
+			continue // the answer to the request that made the change tells the kernel
+		}
+		m.notify(o, Notify{Kind: InvalEntry, Ino: n.Dir, Name: n.Name})
+		m.dirOf(n.Dir).pending++
+	}
+	if len(o.objects) > 0 {
+		m.ops[o.index] = o
+		m.order = append(m.order, o.index)
+		for i, obj := range o.objects {
+			if !slices.Contains(o.objects[:i], obj) {
+				m.objects[obj] = append(m.objects[obj], o.index)
+			}
+		}
+	} else {
+		o.taken = true
+	}
+	m.settle(o)
+	m.unlock()
+}
+
+func (m *Mount) notify(o *op, n Notify) {
+	m.lastID++
+	n.ID = m.lastID
+	o.open++
+	m.waiting[n.ID] = &notify{Notify: n, op: o}
+	m.out = append(m.out, n)
+}
+
+// Notifies returns what the kernel is to be told now, and forgets it.
+func (m *Mount) Notifies() []Notify {
+	out := m.out
+	m.out = nil
+	return out
+}
+
+// Begun says that a notify is about to be sent.
+func (m *Mount) Begun(id uint64) {
+	if n := m.waiting[id]; n != nil {
+		n.begun, n.again = true, false
+	}
+}
+
+// Done says that the kernel has acted on a notify.
+func (m *Mount) Done(id uint64) {
+	if id == m.epoch && id != 0 {
+		m.epochDone()
+		return
+	}
+	n := m.waiting[id]
+	if n == nil {
+		return
+	}
+	if n.again {
+		n.begun, n.again = false, false
+		m.out = append(m.out, n.Notify)
+		return
+	}
+	delete(m.waiting, id)
+	m.close(n)
+}
+
+// close counts a notify as done for its op.
+func (m *Mount) close(n *notify) {
+	if n.moot {
+		return
+	}
+	n.moot = true
+	if n.Kind == InvalEntry {
+		m.dirOf(n.Ino).pending--
+		m.prune(n.Ino)
+	}
+	n.op.open--
+	m.settle(n.op)
+}
+
+// Dropped says that the kernel's caches are gone: all that was applied is taken in.
+func (m *Mount) Dropped() {
+	for _, n := range m.waiting {
+		n.moot = true
+	}
+	m.waiting = map[uint64]*notify{}
+	for _, d := range m.dirs {
+		d.pending, d.until = 0, 0
+	}
+	m.out, m.epoch = nil, 0
+	for _, i := range slices.Clone(m.order) {
+		if o := m.ops[i]; o != nil {
+			o.open = 0
+			m.settle(o)
+		}
+	}
+}
+
+// Hold says that a request which holds the locks of these directories, exclusively, has reached the daemon; Free that
+// it is being answered.
+func (m *Mount) Hold(dirs ...meta.Ino) {
+	for _, ino := range dirs {
+		m.dirOf(ino).held++
+	}
+	m.unlock()
+}
+
+// Free undoes one Hold.
+func (m *Mount) Free(dirs ...meta.Ino) {
+	for _, ino := range dirs {
+		m.dirOf(ino).held--
+		m.prune(ino)
+	}
+}
+
+// unlock sees to it that no name notify waits for a directory that a request of ours holds.
+func (m *Mount) unlock() {
+	if !m.epochOK || m.epoch != 0 || !m.blocked() {
+		return
+	}
+	m.lastID++
+	m.epoch = m.lastID
+	m.out = append(m.out, Notify{ID: m.epoch, Kind: ExpireEpoch})
+	// It settles what is blocked now, and only that: where no request of ours holds the directory, a listing's
+	// reply may be on its way, and would install old names under the new epoch.
+	for _, n := range m.waiting {
+		if n.Kind == InvalEntry && !n.moot && m.dirOf(n.Ino).held > 0 {
+			n.expiring = true
+		}
+	}
+}
+
+func (m *Mount) blocked() bool {
+	for _, d := range m.dirs {
+		if d.held > 0 && d.pending > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *Mount) epochDone() {
+	var settled []*notify
+	for _, n := range m.waiting {
+		if n.expiring {
+			n.expiring = false
+			settled = append(settled, n)
+		}
+	}
+	m.epoch = 0
+	for _, n := range inOrder(settled) {
+		m.close(n)
+	}
+	m.unlock()
+}
+
+// Tick lets time pass: on kernels without an epoch, names whose validity is over are as good as forgotten. It
+// returns when it wants to be called again; 0 means not before something else happens.
+func (m *Mount) Tick(now time.Duration) (next time.Duration) {
+	if m.epochOK {
+		return 0
+	}
+	var settled []*notify
+	for _, n := range m.waiting {
+		d := m.dirs[n.Ino]
+		if n.Kind != InvalEntry || n.moot || d == nil || d.held == 0 {
+			continue
+		}
+		if end := d.until + DeliverySlack; now > end {
+			settled = append(settled, n)
+		} else if next == 0 || end < next {
+			next = end + time.Millisecond
+		}
+	}
+	for _, n := range inOrder(settled) {
+		m.close(n)
+	}
+	return next
+}
+
+func inOrder(ns []*notify) []*notify {
+	slices.SortFunc(ns, func(a, b *notify) int { return int(int64(a.ID - b.ID)) })
+	return ns
+}
+
+// settle marks an op taken in when its notifies are done and every earlier op on its objects is taken in, and then
+// looks at those that waited for it.
+func (m *Mount) settle(o *op) {
+	if !o.taken {
+		if o.open > 0 || !m.first(o) {
+			return
+		}
+		o.taken = true
+	}
+	m.taken = addSeen(m.taken, o.index)
+	var next []uint64
+	for _, obj := range o.objects {
+		for _, i := range m.objects[obj] {
+			if i > o.index {
+				next = append(next, i)
+				break
+			}
+		}
+	}
+	m.forget(o)
+	for _, i := range next {
+		if p := m.ops[i]; p != nil && !p.taken {
+			m.settle(p)
+		}
+	}
+}
+
+// first reports whether every earlier op on o's objects is taken in.
+func (m *Mount) first(o *op) bool {
+	for _, obj := range o.objects {
+		for _, i := range m.objects[obj] {
+			if i >= o.index {
+				break
+			}
+			if !m.ops[i].taken {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// forget drops an op that is taken in and released.
+func (m *Mount) forget(o *op) {
+	if !o.taken || !m.released.Has(o.index) || m.ops[o.index] == nil {
+		return
+	}
+	delete(m.ops, o.index)
+	if at, ok := slices.BinarySearch(m.order, o.index); ok {
+		m.order = slices.Delete(m.order, at, at+1)
+	}
+	for _, obj := range o.objects {
+		left := slices.DeleteFunc(m.objects[obj], func(i uint64) bool { return i == o.index })
+		if len(left) == 0 {
+			delete(m.objects, obj)
+		} else {
+			m.objects[obj] = left
+		}
+	}
+}
+
+// Release takes what is known to be released by now.
+func (m *Mount) Release(seen lease.Seen) {
+	m.released = seen
+	if seen.Prefix >= m.barrier {
+		m.barrier = 0
+	}
+	for _, i := range slices.Clone(m.order) {
+		if o := m.ops[i]; o != nil {
+			m.forget(o)
+		}
+	}
+}
+
+// Taken returns what the kernel has taken in.
+func (m *Mount) Taken() lease.Seen { return m.taken }
+
+// Applied returns the index of the last change seen.
+func (m *Mount) Applied() uint64 { return m.applied }
+
+// Floor returns the lowest index a Decision may still ask for.
+func (m *Mount) Floor() uint64 {
+	for _, i := range m.order {
+		if !m.ops[i].taken {
+			return min(i-1, m.applied)
+		}
+	}
+	return m.applied
+}
+
+// Read decides about one object. An answer about bytes from before a change makes the kernel forget
+// them once more, if it was told to forget them already.
+func (m *Mount) Read(obj Object) Decision {
+	if m.released.Prefix < m.barrier {
+		return Decision{Wait: true}
+	}
+	for _, i := range m.objects[obj] {
+		o := m.ops[i]
+		if !o.taken {
+			if obj.kind == content {
+				m.again(o, obj.ino)
+			}
+			return Decision{At: i - 1}
+		}
+		if !m.released.Has(i) {
+			return Decision{Wait: true}
+		}
+	}
+	d := Decision{At: m.applied, Cache: true}
+	if !m.epochOK && (obj.kind == entry || obj.kind == list) {
+		if at := m.dirs[obj.ino]; at != nil && at.held > 0 && at.pending > 0 {
+			d.Cache = false // or the validity that is being waited out would never end
+		}
+	}
+	return d
+}
+
+func (m *Mount) again(o *op, ino meta.Ino) {
+	for _, n := range m.waiting {
+		if n.op == o && n.Kind == InvalBytes && n.Ino == ino && n.begun {
+			n.again = true
+		}
+	}
+}
+
+// Clean reports whether nothing about obj is pending or unreleased.
+func (m *Mount) Clean(obj Object) bool { return len(m.objects[obj]) == 0 }
+
+// Named says that a name of dir was answered with a validity that ends at until.
+func (m *Mount) Named(dir meta.Ino, until time.Duration) {
+	if m.epochOK {
+		return
+	}
+	d := m.dirOf(dir)
+	d.until = max(d.until, until)
+}
+
+func (m *Mount) dirOf(ino meta.Ino) *dir {
+	d := m.dirs[ino]
+	if d == nil {
+		d = &dir{}
+		m.dirs[ino] = d
+	}
+	return d
+}
+
+// prune forgets directories about which there is nothing to know. Where validity has to be waited out they stay, bounded
+// by sweep.
+func (m *Mount) prune(ino meta.Ino) {
+	if d := m.dirs[ino]; d != nil && d.held == 0 && d.pending == 0 && d.until == 0 {
+		delete(m.dirs, ino)
+	}
+}
+
+// Sweep forgets validities that ended before now.
+func (m *Mount) Sweep(now time.Duration) {
+	for ino, d := range m.dirs {
+		if d.until != 0 && now > d.until+DeliverySlack {
+			d.until = 0
+			m.prune(ino)
+		}
+	}
+}
+
+// addSeen returns s with index.
+func addSeen(s lease.Seen, index uint64) lease.Seen {
+	if s.Has(index) {
+		return s
+	}
+	at, _ := slices.BinarySearch(s.Except, index)
+	return lease.NewSeen(s.Prefix, slices.Insert(slices.Clone(s.Except), at, index))
+}

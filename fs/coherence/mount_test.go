@@ -1,0 +1,180 @@
+package coherence
+
+import (
+	"testing"
+	"time"
+
+	"dfs/cluster/lease"
+	"dfs/fs/meta"
+)
+
+const (
+	me    = 1
+	other = 2
+	dirD  = meta.Ino(10)
+	fileF = meta.Ino(11)
+)
+
+func create(index, session uint64, name string) meta.Change {
+	return meta.Change{Index: index, Session: session, Attrs: []meta.Ino{dirD}, Names: []meta.Name{{Dir: dirD, Name: name}}}
+}
+
+// finish carries out every notify that m wants sent, except name notifies in directories of stuck.
+func finish(m *Mount, stuck ...meta.Ino) (held []Notify) {
+	for {
+		ns := m.Notifies()
+		if len(ns) == 0 {
+			return held
+		}
+		for _, n := range ns {
+			m.Begun(n.ID)
+			if n.Kind == InvalEntry && len(stuck) > 0 && n.Ino == stuck[0] {
+				held = append(held, n)
+				continue
+			}
+			m.Done(n.ID)
+		}
+	}
+}
+
+func TestAnAnswerFollowsTheThreeMoments(t *testing.T) {
+	m := NewMount(me, 4, true)
+	m.Release(lease.NewSeen(4, nil))
+	obj := Entry(dirD, "a")
+	if d := m.Read(obj); d != (Decision{At: 4, Cache: true}) {
+		t.Fatalf("quiet: %+v", d)
+	}
+	m.Apply(create(5, other, "a"))
+	if d := m.Read(obj); d != (Decision{At: 4}) {
+		t.Fatalf("applied, not taken in: %+v, want the old state, not to be kept", d)
+	}
+	finish(m)
+	if d := m.Read(obj); d != (Decision{Wait: true}) {
+		t.Fatalf("taken in, not released: %+v, want a wait", d)
+	}
+	if d := m.Read(Entry(dirD, "b")); d != (Decision{At: 5, Cache: true}) {
+		t.Fatalf("another name: %+v", d)
+	}
+	m.Release(lease.NewSeen(5, nil))
+	if d := m.Read(obj); d != (Decision{At: 5, Cache: true}) {
+		t.Fatalf("released: %+v", d)
+	}
+}
+
+func TestANameNotifyBehindAHeldDirectoryIsSettledByTheEpoch(t *testing.T) {
+	for _, holdFirst := range []bool{true, false} {
+		m := NewMount(me, 0, true)
+		if holdFirst {
+			m.Hold(dirD)
+		}
+		m.Apply(create(1, other, "a"))
+		stuck := finish(m, dirD)
+		if !holdFirst {
+			if m.Taken().Has(1) {
+				t.Fatal("taken in before its notify was done")
+			}
+			m.Hold(dirD)
+			finish(m, dirD)
+		}
+		if !m.Taken().Has(1) {
+			t.Fatalf("holdFirst=%v: the change waits for the directory", holdFirst)
+		}
+		for _, n := range stuck {
+			m.Done(n.ID)
+		}
+		m.Free(dirD)
+	}
+}
+
+func TestWithoutAnEpochTheValidityHandedOutIsWaitedOut(t *testing.T) {
+	m := NewMount(me, 0, false)
+	m.Named(dirD, 250*time.Millisecond)
+	m.Hold(dirD)
+	m.Apply(create(1, other, "a"))
+	finish(m, dirD)
+	next := m.Tick(100 * time.Millisecond)
+	if m.Taken().Has(1) || next < 250*time.Millisecond {
+		t.Fatalf("taken in %v, next %v", m.Taken(), next)
+	}
+	m.Tick(next)
+	if !m.Taken().Has(1) {
+		t.Fatal("the validity is over and the change still waits")
+	}
+}
+
+func TestChangesOfOneObjectAreTakenInInOrder(t *testing.T) {
+	m := NewMount(me, 0, true)
+	m.Apply(create(1, other, "a"))
+	first := m.Notifies()
+	m.Apply(create(2, other, "b"))
+	finish(m)
+	if m.Taken().Has(2) {
+		t.Fatal("the second change of a directory overtook the first")
+	}
+	m.Apply(meta.Change{Index: 3, Session: other, Attrs: []meta.Ino{fileF}})
+	finish(m)
+	if got := m.Taken(); !got.Has(3) || got.Prefix != 0 {
+		t.Fatalf("taken %+v: a change elsewhere must not wait", got)
+	}
+	for _, n := range first {
+		m.Done(n.ID)
+	}
+	if m.Taken().Prefix != 3 {
+		t.Fatalf("taken %+v", m.Taken())
+	}
+}
+
+func TestOldBytesReadDuringAnInvalidationAreForgottenAgain(t *testing.T) {
+	m := NewMount(me, 0, true)
+	m.Apply(meta.Change{Index: 1, Session: other, Data: []meta.Data{{Ino: fileF}}, Attrs: []meta.Ino{fileF}})
+	n := m.Notifies()[0]
+	m.Begun(n.ID)
+	if d := m.Read(Bytes(fileF)); d.At != 0 || d.Wait {
+		t.Fatalf("%+v", d)
+	}
+	m.Done(n.ID)
+	if m.Taken().Has(1) {
+		t.Fatal("taken in although old bytes were read meanwhile")
+	}
+	finish(m)
+	if !m.Taken().Has(1) {
+		t.Fatal("never taken in")
+	}
+}
+
+func TestOwnChangesLeaveTheirOwnNamesAndPagesAlone(t *testing.T) {
+	m := NewMount(me, 0, true)
+	m.Hold(dirD)
+	m.Apply(create(1, me, "a"))
+	m.Apply(meta.Change{Index: 2, Session: me, Data: []meta.Data{{Ino: fileF}}, Attrs: []meta.Ino{fileF}})
+	for _, n := range m.Notifies() {
+		if n.Kind != InvalAttr {
+			t.Fatalf("%+v for a change of our own", n)
+		}
+	}
+}
+
+func TestAfterAResetNothingIsAnsweredBeforeItIsReleased(t *testing.T) {
+	m := NewMount(me, 0, true)
+	m.Reset(9)
+	if d := m.Read(Attr(fileF)); !d.Wait {
+		t.Fatalf("%+v", d)
+	}
+	m.Release(lease.NewSeen(9, nil))
+	if d := m.Read(Attr(fileF)); d.Wait || d.At != 9 {
+		t.Fatalf("%+v", d)
+	}
+}
+
+func TestFloorKeepsWhatMayStillBeRead(t *testing.T) {
+	m := NewMount(me, 3, true)
+	m.Apply(create(4, other, "a"))
+	m.Apply(create(5, other, "b"))
+	if f := m.Floor(); f != 3 {
+		t.Fatalf("floor %d", f)
+	}
+	finish(m)
+	if f := m.Floor(); f != 5 {
+		t.Fatalf("floor %d after all is taken in", f)
+	}
+}
