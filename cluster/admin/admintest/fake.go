@@ -1,0 +1,161 @@
+// Package admintest has a peer that exists only in memory, for tests of what speaks to one.
+package admintest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"dfs/cluster/admin"
+	"dfs/cluster/fault"
+)
+
+// Fake is a Node with a status that tests set and one file, /a.txt. Safe for concurrent use.
+type Fake struct {
+	mu        sync.Mutex
+	status    admin.Status
+	tokens    []admin.Token
+	layout    admin.Layout
+	durable   bool
+	unmounted bool
+	left      bool
+	created   int
+}
+
+var _ admin.Node = (*Fake)(nil)
+
+// File is the one file a Fake has.
+const File = "/a.txt"
+
+// New returns a healthy peer, ready, alone in its cluster.
+func New(data, mount string) *Fake {
+	id := strings.Repeat("a", 32)
+	return &Fake{
+		layout: admin.Layout{Copies: 2, UnitBlocks: 8192, Policy: "balanced", Data: 1, Text: "copies=2,policy=balanced,unit=4M"},
+		status: admin.Status{
+			Cluster: admin.ClusterStatus{ID: "c1", Name: "amber-otter", Health: admin.Healthy, Term: 2, Leader: id,
+				Copies: 1, Voters: 1, VotersTarget: 1, Index: 7},
+			Self: admin.SelfStatus{ID: id, Name: "host-a", Data: data, Mount: mount, Listen: "127.0.0.1:9001", Ready: true},
+			Peers: []admin.PeerStatus{{ID: id, Name: "host-a", Addr: "127.0.0.1:9001", State: "alive", Voter: true,
+				StoredBytes: 1234567, CapacityBytes: 10e9, LatencyNS: 250_000}},
+		}}
+}
+
+// Change changes the status.
+func (f *Fake) Change(fn func(*admin.Status)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fn(&f.status)
+}
+
+// SetDurable says what Durable answers from now on.
+func (f *Fake) SetDurable(ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.durable = ok
+}
+
+// Unmounted and Left report whether those were asked for.
+func (f *Fake) Unmounted() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.unmounted }
+
+func (f *Fake) Left() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.left }
+
+func (f *Fake) Status(context.Context) (admin.Status, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.status
+	s.Peers = slices.Clone(s.Peers)
+	return s, nil
+}
+
+func (f *Fake) find(op, path string) error {
+	if path != File {
+		return fault.New(op, fault.NotExist, "%s", path)
+	}
+	return nil
+}
+
+func (f *Fake) Where(_ context.Context, path string) (admin.Where, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return admin.Where{Path: path, Ino: 2, Size: 5, Layout: f.layout, Extents: []admin.Extent{{Blocks: 1,
+		ID: "00", Replicas: []admin.Replica{{Peer: f.status.Self.ID, State: "ok"}}}}}, f.find("where", path)
+}
+
+func (f *Fake) Stat(_ context.Context, path string) (admin.FileStat, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return admin.FileStat{Path: path, Ino: 2, Type: "file", Mode: "0644", Nlink: 1, Size: 5, Blocks: 1,
+		Mtime: time.Unix(1, 0).UTC(), Ctime: time.Unix(1, 0).UTC(), Layout: f.layout}, f.find("stat", path)
+}
+
+func (f *Fake) Layout(_ context.Context, path string) (admin.Layout, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.layout, nil
+}
+
+func (f *Fake) SetLayout(_ context.Context, path, text string) (admin.Layout, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if text != "copies=3" {
+		return admin.Layout{}, fault.New("layout set", fault.Invalid, "%q: known is copies=3", text)
+	}
+	f.layout.Copies, f.layout.Text = 3, "copies=3,policy=balanced,unit=4M"
+	return f.layout, nil
+}
+
+func (f *Fake) CreateToken(_ context.Context, ask admin.TokenAsk) (admin.Token, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.created++
+	t := admin.Token{ID: fmt.Sprintf("t%d", f.created), Text: fmt.Sprintf("dfs1secret%d", f.created),
+		Expires: time.Unix(0, 0).Add(ask.TTL).UTC(), Uses: ask.Uses}
+	f.tokens = append(f.tokens, admin.Token{ID: t.ID, Expires: t.Expires, Uses: t.Uses})
+	return t, nil
+}
+
+func (f *Fake) Tokens(context.Context) ([]admin.Token, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.tokens), nil
+}
+
+func (f *Fake) RevokeToken(_ context.Context, id string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := slices.IndexFunc(f.tokens, func(t admin.Token) bool { return strings.HasPrefix(t.ID, id) })
+	if i < 0 {
+		return fault.New("token revoke", fault.NotExist, "%s", id)
+	}
+	f.tokens = slices.Delete(f.tokens, i, i+1)
+	return nil
+}
+
+func (f *Fake) Durable(_ context.Context, path string) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.durable, f.find("durable", path)
+}
+
+func (f *Fake) Unmount(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unmounted = true
+	return nil
+}
+
+func (f *Fake) Leave(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.left = true
+	return nil
+}
+
+func (f *Fake) Metrics() []admin.Metric {
+	return []admin.Metric{{Name: "dfs_reads_total", Help: "Reads.", Counter: true,
+		Labels: []admin.Label{{Name: "kind", Value: "local"}}, Value: 3}}
+}
