@@ -1,0 +1,6 @@
+//go:build !linux
+
+package badger
+
+// bootID returns "": the system has no id of its boot that can be relied on.
+func bootID() string { return "" }

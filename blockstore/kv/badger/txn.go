@@ -1,0 +1,134 @@
+package badger
+
+import (
+	"bytes"
+
+	"dfs/blockstore/kv"
+	"dfs/blockstore/kv/tree"
+	"dfs/cluster/fault"
+)
+
+// txn is a reader of the newest version with the transaction's own writes before it. Badger's own merging of pending
+// writes sorts all of them for every scan; ours is a tree.
+type txn struct {
+	*reader
+	number uint64
+	own    tree.Tree // a nil value is a delete
+}
+
+func (s *Store) Begin(version uint64) kv.Txn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &txn{reader: s.readerLocked(s.newest), number: version}
+}
+
+func (t *txn) Get(key []byte) ([]byte, bool, error) {
+	v, mine := t.own.Get(key)
+	if !mine {
+		return t.reader.Get(key)
+	}
+	if v == nil {
+		return nil, false, nil
+	}
+	return append([]byte{}, v...), true, nil
+}
+
+func (t *txn) Scan(prefix, from []byte, fn func(key, value []byte) bool) error {
+	if bytes.Compare(from, prefix) < 0 {
+		from = prefix
+	}
+	own := t.own.From(from)
+	left := func() bool { return own.Valid() && bytes.HasPrefix(own.Key(), prefix) }
+	stopped := false
+	// ownBefore offers the writes that come before key (nil: all that are left).
+	ownBefore := func(key []byte) {
+		for ; !stopped && left() && (key == nil || bytes.Compare(own.Key(), key) < 0); own.Next() {
+			if v := own.Value(); v != nil {
+				stopped = !fn(own.Key(), v)
+			}
+		}
+	}
+	err := t.reader.Scan(prefix, from, func(key, value []byte) bool {
+		ownBefore(key)
+		if stopped {
+			return false
+		}
+		if left() && bytes.Equal(own.Key(), key) {
+			return true // overwritten or deleted: the next ownBefore offers it
+		}
+		stopped = !fn(key, value)
+		return !stopped
+	})
+	if err == nil {
+		ownBefore(nil)
+	}
+	return err
+}
+
+func (t *txn) Set(key, value []byte) error {
+	if err := kv.Check(key, value); err != nil {
+		return err
+	}
+	t.own = t.own.Set(bytes.Clone(key), append([]byte{}, value...))
+	return nil
+}
+
+func (t *txn) Delete(key []byte) error {
+	if len(key) > 0 {
+		t.own = t.own.Set(bytes.Clone(key), nil)
+	}
+	return nil
+}
+
+// Commit is fault.TooBig beyond Options.MemtableBytes's bound, with nothing changed. After any other error of badger's
+// the store takes no more commits.
+func (t *txn) Commit() error {
+	s := t.store
+	s.mu.Lock()
+	gen, newest, broken := s.gen, s.newest, s.broken
+	s.mu.Unlock()
+	switch {
+	case t.gen == nil || t.gen != gen:
+		return fault.New("kv commit", fault.Closed, "version %d", t.number)
+	case broken != nil:
+		return broken
+	case t.number <= newest:
+		return fault.New("kv commit", fault.Invalid, "version %d after %d", t.number, newest)
+	}
+	if err := t.write(gen); err != nil {
+		err = fault.Because("kv commit", kindOf(err), err)
+		if fault.KindOf(err) != fault.TooBig {
+			s.mu.Lock()
+			s.broken = err
+			s.mu.Unlock()
+		}
+		return err
+	}
+	s.mu.Lock()
+	s.newest = t.number
+	s.applyFloorLocked()
+	s.mu.Unlock()
+	t.Close()
+	return nil
+}
+
+// write commits through badger, which keeps the entries of one transaction together: in one memtable, all or none.
+func (t *txn) write(gen *generation) (err error) {
+	b := gen.db.NewTransactionAt(t.number, true)
+	defer b.Discard()
+	if err := b.Set(markKey, nil); err != nil {
+		return err
+	}
+	t.own.Ascend(nil, func(k, v []byte) bool {
+		if v == nil {
+			err = b.Delete(stored(k))
+		} else {
+			err = b.Set(stored(k), v)
+		}
+		return err == nil
+	})
+	if err != nil {
+		return err
+	}
+	return b.CommitAt(t.number, nil)
+}
