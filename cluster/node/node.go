@@ -1,0 +1,43 @@
+// Package node assembles one peer: it opens what the data directory holds, joins the parts by their interfaces, and
+// runs them until it is told to stop.
+//
+//	            mount/fuse ── vfs ──┬── coherence.Driver ── views of the local replica
+//	                                ├── log: raft.Group ── state.Machine ── meta.Part ── kv/badger
+//	                                └── data: pool ──┬── segment (here)
+//	                                                 └── remote (other peers)
+//	gossip: hints of liveness and load          chores: what the leader, or each peer, does by and by
+//
+// The data directory:
+//
+//	identity/     key, certificate, the cluster's CA and secret (0600)
+//	log/          the raft log
+//	state/        badger: the replicated state, made whole by the log
+//	blocks/       segments and their index
+//	flags.json    flags of the last start
+//	control.sock  the control socket
+package node
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Config is what one peer is told at its start. Sizes are bytes.
+type Config struct {
+	Data       string // data directory
+	Mount      string // mount point; "" none
+	Name       string // "" the host's name
+	Listen     string // HOST:PORT of transport and gossip; port 0 chooses
+	HTTP       string // HOST:PORT of dashboard and metrics; "off" none
+	Capacity   int64  // 0: 90 % of what is free on the data directory's disk
+	Zone       string
+	Copies     int    // of the root's layout when a cluster is created; 0 auto
+	Token      string // join with it; "" start or create
+	AllowOther bool
+	ReadOnly   bool
+	WhenCutOff string // wait, fail or read; "" fail
+	CutOff     time.Duration
+	OldKernel  bool // take the path for kernels before 6.16 (tests)
+	Version    string
+	Log        *slog.Logger
+}
