@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -100,31 +101,63 @@ func get(t *testing.T, s *Store, version uint64, key string) (string, bool) {
 	return string(v), found
 }
 
-// copyDir takes what a crash would leave: the files as they are, the lock and nothing else excepted.
-func copyDir(t *testing.T, from string, skip func(name string) bool) string {
+// copyDir copies a directory, LOCK excepted; false when a file vanished meanwhile.
+func copyDir(t *testing.T, from string) (string, bool) {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "copy")
+	var manifests, others []string
 	err := filepath.WalkDir(from, func(path string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, _ := filepath.Rel(from, path)
-		if d.IsDir() {
+		switch {
+		case err != nil || d.Name() == "LOCK":
+		case d.IsDir():
+			rel, _ := filepath.Rel(from, path)
 			return os.MkdirAll(filepath.Join(to, rel), 0o700)
+		case d.Name() == "MANIFEST":
+			manifests = append(manifests, path)
+		default:
+			others = append(others, path)
 		}
-		if skip(d.Name()) {
-			return nil
-		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(to, rel), b, 0o600)
+		return err
 	})
+	for _, path := range append(manifests, others...) { // the manifest first: what it names is there, or has changed
+		rel, _ := filepath.Rel(from, path)
+		b, readErr := os.ReadFile(path)
+		if err == nil && readErr == nil {
+			err = os.WriteFile(filepath.Join(to, rel), b, 0o600)
+		} else if err == nil {
+			err = readErr
+		}
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return "", false
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	return to, true
+}
+
+func mustCopy(t *testing.T, from string) string {
+	t.Helper()
+	to, whole := copyDir(t, from)
+	if !whole {
+		t.Fatal("files vanished")
+	}
 	return to
+}
+
+// killed copies an open store at one moment, as a kill would leave it: no flush or compaction ended during the copy.
+func killed(t *testing.T, s *Store) string {
+	t.Helper()
+	for range 1000 {
+		before := fmt.Sprint(s.gen.db.Tables())
+		to, whole := copyDir(t, s.dir)
+		if whole && fmt.Sprint(s.gen.db.Tables()) == before {
+			return to
+		}
+	}
+	t.Fatal("the tables never stand still")
+	return ""
 }
 
 // A process that dies loses nothing; a machine that dies leaves exactly what Durable said or more, as a whole version.
@@ -139,11 +172,10 @@ func TestUncleanStops(t *testing.T) {
 			t.Fatal("no memtable was ever flushed")
 		}
 	}
-	// Writing has stopped but a flush may be under way; what was durable before the copy is in the copy.
 	durable := s.Durable()
-	killed := copyDir(t, dir, func(name string) bool { return name == "LOCK" })
+	left := killed(t, s)
 
-	same := open(t, copyDir(t, killed, func(string) bool { return false }), Options{MemtableBytes: 2 << 20, BootID: "one"})
+	same := open(t, mustCopy(t, left), Options{MemtableBytes: 2 << 20, BootID: "one"})
 	if n := same.Newest(); n != last {
 		t.Errorf("after a kill: newest %d, want %d", n, last)
 	}
@@ -151,24 +183,18 @@ func TestUncleanStops(t *testing.T) {
 		t.Errorf("after a kill: applied %s, want %d", v, last)
 	}
 
-	for _, boot := range []string{"two", ""} {
-		o := Options{MemtableBytes: 2 << 20, BootID: boot}
-		cut := open(t, copyDir(t, killed, func(string) bool { return false }), o)
-		if boot == "" {
-			continue // the system's own id: some id, and not "one"
-		}
-		n := cut.Newest()
-		if n < durable || n >= last {
-			t.Errorf("after a power cut: newest %d, durable was %d of %d", n, durable, last)
-		}
-		if cut.Durable() != n {
-			t.Errorf("after a power cut: durable %d, newest %d", cut.Durable(), n)
-		}
-		if v, _ := get(t, cut, n, "applied"); v != fmt.Sprint(n) {
-			t.Errorf("after a power cut: applied %s at %d", v, n)
-		}
-		commit(t, cut, n+1)
+	cut := open(t, mustCopy(t, left), Options{MemtableBytes: 2 << 20, BootID: "two"})
+	n := cut.Newest()
+	if n < durable || n >= last {
+		t.Errorf("after a power cut: newest %d, durable was %d of %d", n, durable, last)
 	}
+	if cut.Durable() != n {
+		t.Errorf("after a power cut: durable %d, newest %d", cut.Durable(), n)
+	}
+	if v, _ := get(t, cut, n, "applied"); v != fmt.Sprint(n) {
+		t.Errorf("after a power cut: applied %s at %d", v, n)
+	}
+	commit(t, cut, n+1)
 }
 
 // Damage to a table is found at opening, never passed over; a discarded store starts empty.
@@ -187,7 +213,7 @@ func TestDamage(t *testing.T) {
 	}
 	for _, where := range []string{"first block", "index", "missing", "manifest"} {
 		t.Run(where, func(t *testing.T) {
-			dir := copyDir(t, dir, func(string) bool { return false })
+			dir := mustCopy(t, dir)
 			tables, _ := filepath.Glob(filepath.Join(dir, "*", "*.sst"))
 			b, err := os.ReadFile(tables[0])
 			if err != nil {
