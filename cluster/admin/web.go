@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -21,7 +20,7 @@ import (
 var dashboardText string
 
 var dashboard = template.Must(template.New("dashboard").Funcs(template.FuncMap{
-	"bytes": byteText,
+	"bytes": Bytes,
 	"ms":    func(ns int64) string { return (time.Duration(ns)).Round(10 * time.Microsecond).String() },
 }).Parse(dashboardText))
 
@@ -115,17 +114,4 @@ func fromLoopback(r *http.Request) bool {
 func (s *Server) hasKey(r *http.Request) bool {
 	_, key, ok := r.BasicAuth()
 	return ok && s.o.Key != "" && subtle.ConstantTimeCompare([]byte(key), []byte(s.o.Key)) == 1
-}
-
-// byteText renders a count of bytes for people, in powers of ten.
-func byteText(n int64) string {
-	const units = "kMGTPE"
-	if n < 1000 {
-		return strconv.FormatInt(n, 10) + " B"
-	}
-	f, i := float64(n)/1000, 0
-	for f >= 999.95 && i < len(units)-1 {
-		f, i = f/1000, i+1
-	}
-	return strconv.FormatFloat(f, 'f', 1, 64) + " " + units[i:i+1] + "B"
 }
