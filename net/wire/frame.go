@@ -17,7 +17,7 @@ import (
 //	 4 kind     2  which message; for an error, of the request
 //	 6 flags    2  0
 //	 8 wait     4  request: milliseconds the asker will wait; 0 says nothing
-//	12 id       8  request: chosen by the asker; reply and error: the request's; notice: 0
+//	12 id       8  request: chosen by the asker; others: the request they are about, or 0
 //	20 fields   4  bytes
 //	24 payload  4  bytes
 //	28 sum      4  CRC-32C of the 28 bytes above and of the fields

@@ -1,0 +1,84 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"dfs/cluster/fault"
+	"dfs/net/wire"
+)
+
+// watch looks at every connection at each tick: it pings, and ends what is dead, stuck or forgotten.
+func (n *Net) watch(ctx context.Context) {
+	tick := time.NewTicker(n.o.Ping)
+	defer tick.Stop()
+	var conns []*conn
+	for round := uint64(1); ; round++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		n.mu.Lock()
+		conns = conns[:0]
+		for c := range n.conns {
+			conns = append(conns, c)
+		}
+		n.mu.Unlock()
+		now := n.clock()
+		for _, c := range conns {
+			if err := c.judge(now); err != nil {
+				n.o.Log.Info("link given up", "peer", c.peer.Short(), "bulk", c.bulk, "err", err)
+				c.close(err)
+			} else if c.dialled && (!c.bulk || round%bulkPingEvery == 0) {
+				c.ping()
+			}
+		}
+	}
+}
+
+// ping asks for a sign of life, unless the last ping has had no answer yet.
+func (c *conn) ping() {
+	if !c.pinged.CompareAndSwap(0, c.net.clock()) {
+		return
+	}
+	if o, err := c.net.encode(wire.Header{Type: wire.Request, Kind: kindPing}, nil); err == nil {
+		c.offer(o) // where the queue is full, no answer within the time says as much
+	}
+}
+
+// errSilent is why a link is given up whose other side does not answer.
+var errSilent = fault.New("link", fault.Timeout, "no sign of life")
+
+func silent(err error) bool { return errors.Is(err, errSilent) }
+
+// judge returns why c must end now, or nil.
+func (c *conn) judge(now int64) error {
+	since := func(t int64) time.Duration {
+		if t == 0 {
+			return 0
+		}
+		return time.Duration(now - t)
+	}
+	o := &c.net.o
+	heard := c.wire.heard.Load()
+	switch {
+	case since(c.reading.Load()) > o.FrameTime:
+		return fault.New("link", fault.Timeout, "a frame did not arrive in time")
+	case since(c.writing.Load()) > o.FrameTime:
+		return fault.New("link", fault.Timeout, "a frame did not leave in time")
+	case !c.dialled && since(heard) > o.Idle:
+		return fault.New("link", fault.Timeout, "idle")
+	}
+	if pinged := c.pinged.Load(); c.dialled && pinged != 0 {
+		limit := o.Silence
+		if c.bulk {
+			limit = o.FrameTime
+		}
+		if since(max(pinged, heard, c.progress.Load())) > limit {
+			return errSilent
+		}
+	}
+	return nil
+}
