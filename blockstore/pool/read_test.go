@@ -185,9 +185,12 @@ func TestCopy(t *testing.T) {
 func TestSyncIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(2, 1)
+		var mu sync.Mutex
 		var began []time.Time
 		r.stores[1].set(func(context.Context, string) error {
+			mu.Lock()
 			began = append(began, time.Now())
+			mu.Unlock()
 			time.Sleep(100 * time.Millisecond)
 			return nil
 		})
@@ -199,6 +202,8 @@ func TestSyncIsShared(t *testing.T) {
 				if err := r.Sync(t.Context(), r.ids); err != nil {
 					t.Error(err)
 				}
+				mu.Lock()
+				defer mu.Unlock()
 				served := slices.ContainsFunc(began, func(b time.Time) bool {
 					return !b.Before(called) && !b.Add(100*time.Millisecond).After(time.Now())
 				})
