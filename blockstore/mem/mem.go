@@ -1,0 +1,204 @@
+// Package mem is a blockstore.Store in memory, for tests and the simulator.
+//
+// Everything put or deleted survives until the Store is garbage. A crash of the machine is modelled by Crash, which
+// takes back what was not synced.
+package mem
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"sync"
+
+	"dfs/blockstore"
+	"dfs/blockstore/runs"
+	"dfs/cluster/fault"
+)
+
+// Store is a blockstore.Store in memory. The zero value is empty, ready and unlimited.
+type Store struct {
+	Capacity int64 // bytes; 0 is unlimited; set before use
+
+	mu      sync.RWMutex
+	extents map[blockstore.ID]extent
+	synced  map[blockstore.ID]extent // what Crash goes back to
+	live    int64
+	puts    uint64
+	through uint64
+}
+
+// extent is a value: it is replaced, never changed.
+type extent struct {
+	data []byte
+	sums []blockstore.Sum
+	dead runs.Set
+}
+
+func (e extent) live() int64 {
+	return int64(len(e.data)) - int64(e.dead.Len())*blockstore.Size
+}
+
+var (
+	_ blockstore.Store  = (*Store)(nil)
+	_ blockstore.Lister = (*Store)(nil)
+	_ blockstore.Sizer  = (*Store)(nil)
+)
+
+// New returns an empty, unlimited store.
+func New() *Store { return &Store{} }
+
+func (s *Store) Put(ctx context.Context, batches ...blockstore.Batch) error {
+	if err := ctx.Err(); err != nil {
+		return fault.Because("mem put", fault.Canceled, err)
+	}
+	for _, b := range batches {
+		if err := b.Check(); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.extents == nil {
+		s.extents = map[blockstore.ID]extent{}
+	}
+	for _, b := range batches {
+		if old, known := s.extents[b.ID]; known {
+			if !slices.Equal(old.sums, b.Sums) {
+				return fault.New("mem put", fault.Exist, "extent %v has other bytes", b.ID)
+			}
+			continue
+		}
+		if s.Capacity > 0 && s.live+int64(len(b.Data)) > s.Capacity {
+			return fault.New("mem put", fault.NoSpace, "%d of %d bytes are taken", s.live, s.Capacity)
+		}
+		s.extents[b.ID] = extent{data: bytes.Clone(b.Data), sums: slices.Clone(b.Sums)}
+		s.live += int64(len(b.Data))
+		s.puts++
+	}
+	return nil
+}
+
+func (s *Store) Get(ctx context.Context, span blockstore.Span, p []byte) error {
+	if err := ctx.Err(); err != nil {
+		return fault.Because("mem get", fault.Canceled, err)
+	}
+	if err := span.Check(p); err != nil {
+		return err
+	}
+	s.mu.RLock()
+	e, known := s.extents[span.Extent]
+	s.mu.RUnlock()
+	end := span.First + span.Count
+	if !known || int(end) > len(e.sums) || e.dead.Meets(runs.Run{First: span.First, End: end}) {
+		return fault.New("mem get", fault.NotExist, "%v", span)
+	}
+	copy(p, e.data[int(span.First)*blockstore.Size:])
+	return fault.Wrap("mem get", blockstore.Verify(p, e.sums[span.First:end]))
+}
+
+func (s *Store) Delete(ctx context.Context, spans ...blockstore.Span) error {
+	if err := ctx.Err(); err != nil {
+		return fault.Because("mem delete", fault.Canceled, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, span := range spans {
+		e, known := s.extents[span.Extent]
+		if !known {
+			continue
+		}
+		s.live -= e.live()
+		whole := runs.Of(0, uint32(len(e.sums)))
+		end := uint32(min(uint64(span.First)+uint64(span.Count), uint64(len(e.sums))))
+		e.dead = e.dead.Add(runs.Run{First: min(span.First, end), End: end})
+		if e.dead.Len() == whole.Len() {
+			delete(s.extents, span.Extent)
+			continue
+		}
+		s.live += e.live()
+		s.extents[span.Extent] = e
+	}
+	return nil
+}
+
+func (s *Store) Sync(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fault.Because("mem sync", fault.Canceled, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.synced = make(map[blockstore.ID]extent, len(s.extents))
+	for id, e := range s.extents {
+		s.synced[id] = e
+	}
+	s.through = s.puts
+	return nil
+}
+
+// Mark returns a number for what was put before this moment; SyncedThrough the highest such number that a Sync has
+// covered.
+func (s *Store) Mark() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.puts
+}
+
+func (s *Store) SyncedThrough() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.through
+}
+
+// Crash takes back everything since the last Sync, as the crash of a machine may.
+func (s *Store) Crash() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.extents = make(map[blockstore.ID]extent, len(s.synced))
+	s.live = 0
+	for id, e := range s.synced {
+		s.extents[id] = e
+		s.live += e.live()
+	}
+	s.puts = s.through
+}
+
+// Rot flips one bit of a block that is held, for tests of those who read.
+func (s *Store) Rot(id blockstore.ID, block uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.extents[id]
+	e.data = bytes.Clone(e.data)
+	e.data[int(block)*blockstore.Size+7] ^= 0x10
+	s.extents[id] = e
+}
+
+func (s *Store) List(ctx context.Context, after blockstore.ID, fn func(id blockstore.ID, blocks uint32) bool) error {
+	type item struct {
+		id     blockstore.ID
+		blocks uint32
+	}
+	var items []item
+	s.mu.RLock()
+	for id, e := range s.extents {
+		if bytes.Compare(id[:], after[:]) > 0 {
+			items = append(items, item{id, uint32(e.live() / blockstore.Size)})
+		}
+	}
+	s.mu.RUnlock()
+	slices.SortFunc(items, func(a, b item) int { return bytes.Compare(a.id[:], b.id[:]) })
+	for _, i := range items {
+		if err := ctx.Err(); err != nil {
+			return fault.Because("mem list", fault.Canceled, err)
+		}
+		if !fn(i.id, i.blocks) {
+			break
+		}
+	}
+	return nil
+}
+
+func (s *Store) Usage() blockstore.Usage {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return blockstore.Usage{Live: s.live, Disk: s.live, Capacity: s.Capacity}
+}
