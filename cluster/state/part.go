@@ -32,7 +32,7 @@ type Part interface {
 	// writes, unless tx itself failed: that stops the replica.
 	Apply(tx Tx, c Context, body []byte) (result []byte, change any, err error)
 
-	// Event tells of a fact that has just changed, in the same transaction. An error stops the replica.
+	// Event tells of a fact that has just changed, in the same transaction. An error undoes the fact's change.
 	Event(tx Tx, c Context, e Event) (change any, err error)
 }
 

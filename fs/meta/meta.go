@@ -55,8 +55,8 @@ type Inode struct {
 	Mode     uint32 // permission bits, setuid, setgid, sticky: 07777
 	UID, GID uint32
 	Nlink    uint32
-	Size     int64
-	Blocks   uint64 // 512-byte blocks held; holes are not counted
+	Size     int64  // bytes of a file, entries of a directory, bytes of a symlink's target
+	Blocks   uint64 // 512-byte blocks held: holes are not counted, what a truncation has yet to drop is
 	Atime    Time
 	Mtime    Time // of a directory: strictly increases with every change of its names
 	Ctime    Time
@@ -65,10 +65,13 @@ type Inode struct {
 	TruncGen uint64         // counts truncations; a Commit built before one is re-based
 	Changed  uint64         // log index of the last change of these attributes (the commit stamp)
 	Written  uint64         // log index of the last change of the file's bytes
+	Writer   uint64         // session that last changed the file's bytes
 	Grant    uint64         // session that created the file and has not closed it yet; 0 none
 	Parent   Ino            // of a directory
 	Target   string         // of a symlink
 	Wish     placement.Wish // what new extents of this file, or new entries of this directory, get
+
+	cuts uint8 // truncations whose extents are not all dropped yet
 }
 
 // Dentry is one entry of a directory, with its inode's attributes as of the same index.
@@ -79,7 +82,8 @@ type Dentry struct {
 }
 
 // Cursor is a place in a listing. The zero value is its start. It stays valid while the directory changes: an
-// entry that is there throughout is seen exactly once.
+// entry that is there throughout is seen exactly once. Cursors of entries are at least 256 and below 1<<62: the
+// fronts have room for "." and "..", and a signed 64-bit offset holds them.
 type Cursor uint64
 
 // View answers questions about the state as it was after one log index. Not safe for concurrent use. Close it.
@@ -88,7 +92,9 @@ type View interface {
 	Stat(ino Ino) (Inode, error)                           // fault.NotExist
 	Lookup(dir Ino, name string) (Inode, error)            // fault.NotExist, fault.NotDir, fault.NameTooLong
 	List(dir Ino, after Cursor, max int) ([]Dentry, error) // fewer than max: the end. Without "." and ".."
-	Extents(ino Ino, off, n int64) (extent.Map, error)     // the pieces that overlap [off, off+n), whole
+	// Extents returns the pieces that overlap [off, off+n), whole. Mind their Tail. None lies beyond the file's
+	// last block; bytes of that block at and after Size read as zeros whatever they are.
+	Extents(ino Ino, off, n int64) (extent.Map, error)
 	Usage() (Usage, error)
 	Close()
 }
@@ -117,6 +123,7 @@ type Store interface {
 type Result struct {
 	Index uint64
 	Inode Inode
+	More  bool // of the bounded ops (EndGrant Reap Trim Stable Confirm): there is more to do, repeat it
 }
 
 // Op is one change. Its fields are all it depends on besides the state.
@@ -125,9 +132,16 @@ type Op interface {
 	append(b []byte) []byte
 }
 
+// Format makes the root directory of a new drive. fault.Exist if there is one.
+type Format struct {
+	Mode     uint32
+	UID, GID uint32
+	Time     Time
+}
+
 // Create makes an inode and names it. With Grant the creator's session holds the new file until EndGrant or a
 // Commit with EndGrant: its attributes and bytes are the creator's alone until then.
-// fault.Exist, NotExist, NotDir, NameTooLong.
+// fault.Exist, NotExist (the directory; a removed one too), NotDir, NameTooLong, Invalid ("", ".", "..", "/").
 type Create struct {
 	Dir      Ino
 	Name     string
@@ -195,7 +209,10 @@ const (
 
 // SetAttr changes attributes. A new Size truncates or extends (with a hole) and raises TruncGen when it shrinks.
 // Extents beyond the new end are dropped by at most a bounded number an op; the rest is invisible at once and
-// dropped by Trim. Ctime is set to Time unless given.
+// dropped by Trim. A cut inside a block leaves a Tail. Ctime is set to Time unless given, Mtime too where the size
+// is. A change of owner or group takes setuid and setgid from what is no directory, unless SetMode is given too.
+// fault.Stale (the inode is gone), IsDir and Invalid (size of what has none), TooBig, Busy (too many truncations
+// wait for Trim).
 type SetAttr struct {
 	Ino          Ino
 	Mask         uint32
@@ -213,9 +230,14 @@ type SetAttr struct {
 // writers of disjoint ranges never fail each other. Edges are the extents (whole records) from which the ragged edge blocks of
 // Extents were completed; if the file holds something else there now, or TruncGen differs, or (with Append) Size
 // is no longer AppendAt, the op changes nothing and is fault.Conflict: read again and redo.
+// fault.Stale: the inode is gone. An orphan is committed to like any file. fault.TooBig: more than CommitExtents, or
+// more records under them than one op may touch; commit in parts.
 //
 // Until a Stable op says so the extents are volatile, and what they replaced is not freed. With Synced the
 // writer asserts that all replicas of Extents are synced already.
+//
+// Nothing beyond the last block of the size may be in Extents. A session that no longer holds the grant commits
+// like any other.
 type Commit struct {
 	Ino      Ino
 	Edges    []Edge
@@ -239,21 +261,23 @@ type Edge struct {
 }
 
 // EndGrant gives up grants: the files were closed with nothing left to commit, or their holder is gone.
-// Inodes that Session no longer holds are skipped. With no Inos it ends all grants of Session (bounded: repeat
-// until Result.Index's change names none).
+// Inodes that Session no longer holds are skipped. With no Inos it ends all grants of Session (bounded: repeat while
+// Result.More).
 type EndGrant struct {
 	Session uint64
 	Inos    []Ino
 }
 
-// Reap drops orphans that no mount holds, at most a bounded number of extents an op; the leader repeats it.
+// Reap drops orphans that no mount holds, at most a bounded number of extents an op; the leader repeats it while
+// Result.More. What is no orphan is left alone.
 type Reap struct{ Inos []Ino }
 
-// Trim goes on dropping the extents a truncation left behind.
+// Trim goes on dropping the extents a truncation left behind, a bounded number an op (Result.More).
 type Trim struct{ Ino Ino }
 
 // Stable says which commits are safe from a power cut: peer Marks[i].Peer has synced everything it was given for
-// commits up to Marks[i].Index. Peers in Absent are not waited for. What stable commits replaced becomes freed.
+// commits up to Marks[i].Index. Peers in Absent are not waited for, but one replica at least must be synced. What
+// stable commits replaced becomes freed. Bounded (Result.More).
 type Stable struct {
 	Marks  []Mark
 	Absent []cluster.PeerID
@@ -267,23 +291,33 @@ type Mark struct {
 
 // Replace swaps records of a file's map for others that hold the same bytes: a replica more or less (repair), or
 // fewer, larger extents (defragmentation). Times stay. If the map no longer holds exactly Old, fault.Conflict.
+// New covers the same blocks, with the same tails, and is synced; what it does not hold any more is freed at once.
 type Replace struct {
 	Ino Ino
 	Old []extent.Extent
 	New []extent.Extent
 }
 
-// Confirm says that a peer's store has dropped what was freed up to an index: the machine forgets the list.
+// Confirm says that a peer's store has dropped what was freed up to an index: the machine forgets the list. Bounded
+// (Result.More).
 type Confirm struct {
 	Peer  cluster.PeerID
 	Index uint64
 }
 
+// Bounds of ops. They are part of the format.
+const (
+	CommitExtents = 8192 // extents in a Commit or Replace
+	ListMax       = 1024 // inodes in an EndGrant or Reap, peers in a Stable
+	DropMax       = 1024 // extents, spans' lists or grants that one bounded op drops
+	CutsMax       = 16   // truncations of one file that wait for Trim
+)
+
 // Change is what one applied log entry did. Everything that follows the log follows these; after a snapshot was
 // installed there is no stream to follow, and followers are told Reset(index) instead.
 type Change struct {
 	Index    uint64
-	Session  uint64          // who asked
+	Session  uint64          // who asked; 0 where an entry holds ops of several sessions
 	Attrs    []Ino           // attributes changed (parents included)
 	Data     []Data          // bytes changed
 	Names    []Name          // names that now mean something else, or nothing

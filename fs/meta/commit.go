@@ -1,0 +1,177 @@
+package meta
+
+import (
+	"slices"
+
+	"dfs/blockstore"
+	"dfs/cluster"
+	"dfs/cluster/fault"
+	"dfs/fs/extent"
+)
+
+func (a *apply) commit(op Commit) error {
+	n, err := a.file(op.Ino)
+	if err != nil {
+		return err
+	}
+	a.subject = n
+	if err := checkCommit(n, op); err != nil {
+		return err
+	}
+	cs, err := loadCuts(a.tx, &n.Inode)
+	if err != nil {
+		return err
+	}
+	if err := a.checkBase(n, cs, op); err != nil {
+		return err
+	}
+	replaced, err := a.insert(n, cs, op.Extents)
+	if err != nil {
+		return err
+	}
+	if err := a.retire(n, op, replaced); err != nil {
+		return err
+	}
+	grown := op.End > n.Size
+	n.Size = max(n.Size, op.End)
+	if len(op.Extents) > 0 || grown {
+		a.wrote(n)
+	}
+	if len(op.Extents) > 0 || grown || op.Mtime != 0 {
+		n.Mtime = max(n.Mtime, op.Mtime)
+		n.Ctime = max(n.Ctime, op.Time)
+		a.touch(n)
+	}
+	if op.Attrs.Mask != 0 {
+		a.attrs(n, op.Attrs)
+	}
+	if op.EndGrant && n.Grant != 0 && n.Grant == a.c.Session {
+		return a.ungrant(n)
+	}
+	return nil
+}
+
+// checkCommit refuses what makes no sense whatever the map holds.
+func checkCommit(n *node, op Commit) error {
+	switch {
+	case n.Type == Dir:
+		return fault.New("commit", fault.IsDir, "inode %d", n.Ino)
+	case n.Type != File:
+		return fault.New("commit", fault.Invalid, "inode %d is no file", n.Ino)
+	case op.Attrs.Mask&SetSize != 0:
+		return fault.New("commit", fault.Invalid, "a size rides along")
+	case op.End < 0:
+		return fault.New("commit", fault.Invalid, "end %d", op.End)
+	case op.End > SizeMax:
+		return fault.New("commit", fault.TooBig, "end %d", op.End)
+	}
+	if err := checkExtents(op.Extents); err != nil {
+		return err
+	}
+	if op.TruncGen != n.TruncGen {
+		return fault.New("commit", fault.Conflict, "inode %d was truncated", n.Ino)
+	}
+	if op.Append && op.AppendAt != n.Size {
+		return fault.New("commit", fault.Conflict, "inode %d ends at %d, not %d", n.Ino, n.Size, op.AppendAt)
+	}
+	if k := len(op.Extents); k > 0 && op.Extents[k-1].End() > ceilBlock(max(n.Size, op.End)) {
+		return fault.New("commit", fault.Invalid, "extents beyond the end")
+	}
+	return nil
+}
+
+// checkBase compares the blocks that ragged edges were completed from with what is there now.
+func (a *apply) checkBase(n *node, cs cuts, op Commit) error {
+	for _, e := range op.Edges {
+		if e.Off < 0 || e.Off%blockstore.Size != 0 {
+			return fault.New("commit", fault.Invalid, "an edge at %d", e.Off)
+		}
+		var now blockstore.Span
+		err := scanRecords(a.tx, n.Ino, e.Off, func(rec record) bool {
+			if rec.Off <= e.Off && !cs.doomed(rec) {
+				now = rec.Block(e.Off)
+			}
+			return false
+		})
+		if err != nil {
+			return err
+		}
+		if now != e.Span {
+			return fault.New("commit", fault.Conflict, "inode %d changed at %d", n.Ino, e.Off)
+		}
+	}
+	return nil
+}
+
+// insert puts a commit's extents over what the map holds and returns the live pieces they replaced. Doomed records
+// in their way are dropped and freed.
+func (a *apply) insert(n *node, cs cuts, list []extent.Extent) (replaced []Freed, err error) {
+	for len(list) > 0 {
+		run := 1
+		for run < len(list) && list[run].Off == list[run-1].End() {
+			run++
+		}
+		from, to := list[0].Off, list[run-1].End()
+		under, err := a.overlapping(n, from, to)
+		if err != nil {
+			return nil, err
+		}
+		for _, rec := range under {
+			if err := a.dropRecord(n, rec); err != nil {
+				return nil, err
+			}
+			if cs.doomed(rec) {
+				a.free(rec.Span, rec.Layout.Peers)
+				continue
+			}
+			for _, side := range [][2]int64{{rec.Off, from}, {to, rec.End()}} {
+				if rest, ok := rec.Clip(side[0], side[1]); ok {
+					if err := a.addRecord(n, record{Extent: rest, gen: rec.gen, copies: rec.copies}); err != nil {
+						return nil, err
+					}
+				}
+			}
+			if gone, ok := rec.Clip(from, to); ok {
+				replaced = append(replaced, Freed{Span: gone.Span, Peers: gone.Layout.Peers})
+			}
+		}
+		for _, e := range list[:run] {
+			if err := a.addRecord(n, record{Extent: e, gen: n.TruncGen, copies: n.Wish.Copies}); err != nil {
+				return nil, err
+			}
+			a.ch.Added = append(a.ch.Added, e)
+		}
+		list = list[run:]
+	}
+	return replaced, nil
+}
+
+// overlapping returns the records within [from, to), doomed ones included.
+func (a *apply) overlapping(n *node, from, to int64) (list []record, err error) {
+	err = scanRecords(a.tx, n.Ino, from, func(rec record) bool {
+		if rec.Off >= to {
+			return false
+		}
+		list = append(list, rec)
+		return true
+	})
+	return list, err
+}
+
+// retire frees what a synced commit replaced, and lets what a volatile one replaced wait for Stable.
+func (a *apply) retire(n *node, op Commit, replaced []Freed) error {
+	if op.Synced || len(op.Extents) == 0 {
+		for _, f := range replaced {
+			a.free(f.Span, f.Peers)
+		}
+		return nil
+	}
+	var peers []cluster.PeerID
+	var last []cluster.PeerID
+	for _, e := range op.Extents {
+		if !slices.Equal(last, e.Layout.Peers) {
+			peers, last = append(peers, e.Layout.Peers...), e.Layout.Peers
+		}
+	}
+	return a.putVolatile(n.Ino, sortPeers(peers), replaced)
+}
