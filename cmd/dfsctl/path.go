@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"dfs/cluster/admin"
+	"dfs/cmd/internal/cli"
+)
+
+func (x *ctl) where() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "where PATH",
+		Short: "which peers hold a file's blocks",
+		Long:  `where asks every peer's store what it really holds of the file, extent by extent: ok, missing, rotten or writing.`,
+		Args:  cobra.ExactArgs(1),
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		client, path, err := x.forPath(c, args[0])
+		if err != nil {
+			return err
+		}
+		doc, err := client.Where(c.Context(), path)
+		if err != nil {
+			return notRunning(client, err)
+		}
+		if doc.Extents == nil {
+			doc.Extents = []admin.Extent{}
+		}
+		if x.json {
+			return x.answer(c, doc, nil)
+		}
+		names := map[string]string{}
+		if st, err := client.Status(c.Context()); err == nil { // without it ids stand for names
+			for _, p := range st.Peers {
+				names[p.ID] = p.Name
+			}
+		}
+		return x.answer(c, doc, func(w io.Writer) { whereText(w, doc, names) })
+	}
+	return c
+}
+
+func whereText(w io.Writer, doc admin.Where, names map[string]string) {
+	fmt.Fprintf(w, "%s: %d bytes in %d extents; %s\n", doc.Path, doc.Size, len(doc.Extents), layoutText(doc.Layout))
+	if len(doc.Extents) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "OFFSET\tBLOCKS\tEXTENT\tREPLICAS")
+	for _, e := range doc.Extents {
+		var replicas []string
+		for _, r := range e.Replicas {
+			name := names[r.Peer]
+			if name == "" {
+				name = fmt.Sprintf("%.7s", r.Peer)
+			}
+			if r.State != "ok" {
+				name += " (" + r.State + ")"
+			}
+			replicas = append(replicas, name)
+		}
+		fmt.Fprintf(w, "%d\t%d\t%s\t%s\n", e.Offset, e.Blocks, e.ID, strings.Join(replicas, ", "))
+	}
+}
+
+func (x *ctl) stat() *cobra.Command {
+	c := &cobra.Command{Use: "stat PATH", Short: "a file as the cluster knows it", Args: cobra.ExactArgs(1)}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		client, path, err := x.forPath(c, args[0])
+		if err != nil {
+			return err
+		}
+		doc, err := client.Stat(c.Context(), path)
+		if err != nil {
+			return notRunning(client, err)
+		}
+		return x.answer(c, doc, func(w io.Writer) {
+			fmt.Fprintf(w, "%s: %s, %d bytes, mode %s, owner %d:%d\n", doc.Path, doc.Type, doc.Size, doc.Mode, doc.UID, doc.GID)
+			fmt.Fprintf(w, "inode\t%d, %d links, %d blocks of 512 bytes\n", doc.Ino, doc.Nlink, doc.Blocks)
+			fmt.Fprintf(w, "modified\t%s\n", doc.Mtime.Local().Format(time.RFC3339Nano))
+			fmt.Fprintf(w, "changed\t%s\n", doc.Ctime.Local().Format(time.RFC3339Nano))
+			fmt.Fprintf(w, "log\tattributes at index %d, bytes at index %d\n", doc.Changed, doc.Written)
+			fmt.Fprintf(w, "layout\t%s\n", layoutText(doc.Layout))
+		})
+	}
+	return c
+}
+
+func (x *ctl) layout() *cobra.Command {
+	get := &cobra.Command{Use: "get PATH", Short: "what PATH asks for", Args: cobra.ExactArgs(1)}
+	get.RunE = func(c *cobra.Command, args []string) error {
+		client, path, err := x.forPath(c, args[0])
+		if err != nil {
+			return err
+		}
+		doc, err := client.Layout(c.Context(), path)
+		if err != nil {
+			return notRunning(client, err)
+		}
+		return x.answer(c, doc, func(w io.Writer) { fmt.Fprintln(w, layoutText(doc)) })
+	}
+	set := &cobra.Command{
+		Use:   "set PATH LAYOUT",
+		Short: "change it",
+		Long: `set changes what is named and leaves the rest, for everything that is written under PATH from now on:
+
+  copies=N  policy=least-stored|lowest-latency|balanced|local-first  unit=512|64K|4M  zones=N`,
+		Example: "  dfsctl layout set ~/dfs/photos copies=3,policy=least-stored",
+		Args:    cobra.ExactArgs(2),
+	}
+	set.RunE = func(c *cobra.Command, args []string) error {
+		client, path, err := x.forPath(c, args[0])
+		if err != nil {
+			return err
+		}
+		doc, err := client.SetLayout(c.Context(), path, args[1])
+		if err != nil {
+			return notRunning(client, err)
+		}
+		return x.answer(c, doc, func(w io.Writer) { fmt.Fprintln(w, layoutText(doc)) })
+	}
+	return cli.Group(&cobra.Command{Use: "layout", Short: "copies, policy and unit of a directory"}, get, set)
+}
+
+func layoutText(l admin.Layout) string {
+	if l.Text != "" {
+		return l.Text
+	}
+	return fmt.Sprintf("copies=%d,policy=%s,unit=%d", l.Copies, l.Policy, l.UnitBlocks*512)
+}

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"dfs/cluster/admin"
+	"dfs/cluster/fault"
+	"dfs/cmd/internal/cli"
+)
+
+// Daemon is one peer: it answers questions from the moment it is made and does its work while Run runs.
+type Daemon interface {
+	admin.Node
+
+	// Run returns when everything has ended: after ctx has, flushed, unmounted, lease and leadership given up (nil),
+	// or when the peer cannot go on.
+	Run(ctx context.Context) error
+}
+
+// Config is what a daemon is told.
+type Config struct {
+	cli.Config
+	Token     string // join with it; "" start again, or create a cluster where there is no identity
+	OldKernel bool   // take the path of kernels before 6.16
+	Version   string
+}
+
+// newDaemon opens the peer. It is a variable for tests.
+var newDaemon = func(cfg Config, log *slog.Logger) (Daemon, error) {
+	return nil, fault.New("start", fault.Unsupported, "this build of dfsd has no peer in it")
+}
