@@ -84,8 +84,18 @@ func New(o Options) (*Gossip, error) {
 		return nil, fault.Because("gossip listen", fault.Busy, err)
 	}
 	g := &Gossip{o: o, changed: make(chan struct{}, 1), heard: map[cluster.PeerID]*heard{}}
-	g.transport = newTransport(o.Self, packets, g.addrs, o.Dial)
+	g.transport = newTransport(o.Self, packets, g.addrs, g.dial)
 	return g, nil
+}
+
+// dial opens a stream. A peer that has taken one is as good as one that has answered a probe: where packets do not get
+// through, probes are streams.
+func (g *Gossip) dial(ctx context.Context, to cluster.PeerID) (net.Conn, error) {
+	conn, err := g.o.Dial(ctx, to)
+	if err == nil {
+		g.pong(to, 0)
+	}
+	return conn, err
 }
 
 // Addr returns where packets are received.

@@ -15,7 +15,7 @@ type heard struct {
 	up       bool // memberlist takes it to be alive
 	suspect  bool
 	since    time.Time
-	answered time.Time // when it last answered a probe of ours, or came up
+	answered time.Time // when it last gave us a sign of life, or came up
 	rtt      time.Duration
 	report   Report
 	reports  uint64
@@ -79,7 +79,7 @@ func (g *Gossip) note(id cluster.PeerID, up bool, meta []byte) {
 	g.change()
 }
 
-// pong records an answered probe.
+// pong records a sign of life, with the round-trip time if it was measured.
 func (g *Gossip) pong(id cluster.PeerID, rtt time.Duration) {
 	g.mu.Lock()
 	h := g.heard[id]
@@ -88,7 +88,10 @@ func (g *Gossip) pong(id cluster.PeerID, rtt time.Duration) {
 		return
 	}
 	was := h.suspect
-	h.answered, h.rtt, h.suspect = time.Now(), rtt, false
+	h.answered, h.suspect = time.Now(), false
+	if rtt > 0 {
+		h.rtt = rtt
+	}
 	if was {
 		h.since = h.answered
 	}
