@@ -1,0 +1,95 @@
+package fuse
+
+import (
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"dfs/fs/meta"
+	"dfs/fs/vfs"
+)
+
+// Places in a listing, as the kernel keeps them: 0 is the start, 1 is behind ".", 2 behind "..", and everything
+// above is a cursor, which is never that small.
+const (
+	behindDot    = 1
+	behindDotDot = 2
+)
+
+const (
+	entryBytes = 128 + 32 // what an entry takes in a READDIRPLUS reply, about
+	nameBytes  = 24 + 16  // in a READDIR reply
+)
+
+func (r *raw) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	h, err := r.fs.Opendir(background, meta.Ino(in.NodeId))
+	out.Fh = uint64(h)
+	return status(err)
+}
+
+func (r *raw) ReleaseDir(in *fuse.ReleaseIn) { r.fs.Release(vfs.Handle(in.Fh)) }
+
+// FsyncDir has nothing to do: an operation on names is in the synced log when it returns.
+func (r *raw) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	return status(r.fs.Fsyncdir(vfs.Handle(in.Fh)))
+}
+
+func (r *raw) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return r.list(in, nameBytes, false, out.AddDirEntry, func(e fuse.DirEntry, l *vfs.Listed) bool {
+		return out.AddDirEntry(e)
+	})
+}
+
+func (r *raw) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	dot := func(e fuse.DirEntry) bool { return out.AddDirLookupEntry(e) != nil }
+	return r.list(in, entryBytes, true, dot, func(e fuse.DirEntry, l *vfs.Listed) bool {
+		x := out.AddDirLookupEntry(e)
+		if x == nil {
+			return false
+		}
+		if l.Full { // otherwise inode 0: the kernel looks the name up when it needs it
+			r.entry(x, &l.Entry)
+		}
+		return true
+	})
+}
+
+// list emits entries from in.Offset on until one does not fit. each is about how many bytes one takes.
+func (r *raw) list(in *fuse.ReadIn, each int, plus bool, dot func(fuse.DirEntry) bool, add func(fuse.DirEntry, *vfs.Listed) bool) fuse.Status {
+	dir, at := meta.Ino(in.NodeId), in.Offset
+	if at < behindDot && !dot(fuse.DirEntry{Name: ".", Ino: uint64(dir), Mode: formats[meta.Dir], Off: behindDot}) {
+		return fuse.OK
+	}
+	if at < behindDotDot {
+		parent, err := r.fs.Parent(background, dir)
+		if err != nil {
+			return status(err)
+		}
+		if !dot(fuse.DirEntry{Name: "..", Ino: uint64(parent), Mode: formats[meta.Dir], Off: behindDotDot}) {
+			return fuse.OK
+		}
+		at = 0
+	}
+	if at <= behindDotDot {
+		at = 0
+	}
+	room := int(in.Size)
+	for room > 0 {
+		want := room/each + 1
+		ls, err := r.fs.Readdir(background, dir, meta.Cursor(at), want, plus)
+		if err != nil {
+			return status(err)
+		}
+		for i := range ls {
+			l := &ls[i]
+			e := fuse.DirEntry{Name: l.Name, Ino: uint64(l.Inode.Ino), Mode: formats[l.Inode.Type], Off: uint64(l.Cursor)}
+			if !add(e, l) {
+				return fuse.OK
+			}
+			at = uint64(l.Cursor)
+			room -= each
+		}
+		if len(ls) < want {
+			return fuse.OK
+		}
+	}
+	return fuse.OK
+}

@@ -1,0 +1,75 @@
+package fuse
+
+import (
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"dfs/fs/meta"
+	"dfs/fs/vfs"
+)
+
+func (r *raw) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	m := modeOf(in.Flags)
+	e, o, err := r.fs.Create(background, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, in.Mode&07777, m)
+	if err != nil {
+		return status(err)
+	}
+	e.AttrValid = 0
+	r.entry(&out.EntryOut, &e)
+	fillOpen(&out.OpenOut, o, m)
+	return fuse.OK
+}
+
+func (r *raw) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	m := modeOf(in.Flags)
+	o, err := r.fs.Open(background, meta.Ino(in.NodeId), m)
+	if err != nil {
+		return status(err)
+	}
+	fillOpen(out, o, m)
+	return fuse.OK
+}
+
+// fillOpen answers an open. Pages the kernel has are dropped (no KEEP_CACHE); a handle that cannot write has nothing to
+// flush.
+func fillOpen(out *fuse.OpenOut, o vfs.Opened, m vfs.Mode) {
+	out.Fh = uint64(o.Handle)
+	if o.Direct {
+		out.OpenFlags |= fuse.FOPEN_DIRECT_IO | fuse.FOPEN_PARALLEL_DIRECT_WRITES
+	}
+	if !m.Write {
+		out.OpenFlags |= fuse.FOPEN_NOFLUSH
+	}
+}
+
+func (r *raw) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	n, err := r.fs.Read(background, vfs.Handle(in.Fh), int64(in.Offset), buf[:min(len(buf), int(in.Size))])
+	if err != nil {
+		return nil, status(err)
+	}
+	return fuse.ReadResultData(buf[:n]), fuse.OK
+}
+
+func (r *raw) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
+	var n uint32
+	for _, p := range data {
+		k, err := r.fs.Write(background, vfs.Handle(in.Fh), int64(in.Offset)+int64(n), p, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0)
+		n += uint32(k)
+		if err != nil && n == 0 {
+			return 0, status(err)
+		}
+		if err != nil {
+			break
+		}
+	}
+	return n, fuse.OK
+}
+
+func (r *raw) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
+	return status(r.fs.Flush(background, vfs.Handle(in.Fh)))
+}
+
+func (r *raw) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	return status(r.fs.Fsync(background, vfs.Handle(in.Fh)))
+}
+
+func (r *raw) Release(_ <-chan struct{}, in *fuse.ReleaseIn) { r.fs.Release(vfs.Handle(in.Fh)) }

@@ -1,0 +1,180 @@
+package fuse
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"dfs/cluster/fault"
+	"dfs/fs/meta"
+	"dfs/fs/vfs"
+)
+
+// raw answers the kernel's requests. Each method runs in a goroutine of go-fuse's; none obeys cancel.
+type raw struct {
+	fuse.RawFileSystem // answers ENOSYS to what is not here: xattrs, locks, ioctl, copy_file_range
+	fs                 *vfs.FS
+	refs               refs
+}
+
+var _ fuse.RawFileSystem = (*raw)(nil)
+
+func newRaw(fs *vfs.FS) *raw {
+	return &raw{RawFileSystem: fuse.NewDefaultRawFileSystem(), fs: fs}
+}
+
+func (r *raw) String() string { return Subtype }
+
+// background is every request's context: none ends because its caller was sent a signal.
+var background = context.Background()
+
+func callerOf(h *fuse.InHeader) vfs.Caller { return vfs.Caller{UID: h.Uid, GID: h.Gid} }
+
+// entry answers with e and counts the reference that the kernel gets by it.
+func (r *raw) entry(out *fuse.EntryOut, e *vfs.Entry) {
+	if e.Inode.Ino != 0 {
+		r.refs.add(e.Inode.Ino)
+	}
+	fillEntry(out, e)
+}
+
+// newEntry answers a request that made something: validity 0 for attributes, since the kernel takes them as they are.
+func (r *raw) newEntry(out *fuse.EntryOut, e vfs.Entry, err error) fuse.Status {
+	if err != nil {
+		return status(err)
+	}
+	e.AttrValid = 0
+	r.entry(out, &e)
+	return fuse.OK
+}
+
+func (r *raw) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	dir := meta.Ino(h.NodeId)
+	if name == "." || name == ".." {
+		return r.lookupDot(dir, name, out)
+	}
+	e, err := r.fs.Lookup(background, dir, name)
+	if err != nil {
+		return status(err)
+	}
+	r.entry(out, &e)
+	return fuse.OK
+}
+
+// lookupDot serves NFS export, which asks for "." and ".." by number.
+func (r *raw) lookupDot(dir meta.Ino, name string, out *fuse.EntryOut) fuse.Status {
+	ino, err := dir, error(nil)
+	if name == ".." {
+		if ino, err = r.fs.Parent(background, dir); err != nil {
+			return status(err)
+		}
+	}
+	a, err := r.fs.Getattr(background, ino)
+	return r.newEntry(out, vfs.Entry{Inode: a.Inode}, err)
+}
+
+func (r *raw) Forget(nodeid, n uint64) { r.refs.forget(meta.Ino(nodeid), n) }
+
+func (r *raw) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+	a, err := r.fs.Getattr(background, meta.Ino(in.NodeId))
+	if err != nil {
+		return status(err)
+	}
+	fillAttrOut(out, &a)
+	return fuse.OK
+}
+
+func (r *raw) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	s := changes(in, time.Now())
+	if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 && s.Mask&meta.SetMode == 0 {
+		a, err := r.fs.Getattr(background, meta.Ino(in.NodeId))
+		if err != nil {
+			return status(err)
+		}
+		if mode := vfs.WithoutPriv(a.Inode.Mode); mode != a.Inode.Mode {
+			s.Mask |= meta.SetMode
+			s.Mode = mode
+		}
+	}
+	a, err := r.fs.Setattr(background, meta.Ino(in.NodeId), s)
+	if err != nil {
+		return status(err)
+	}
+	a.Valid = 0
+	fillAttrOut(out, &a)
+	return fuse.OK
+}
+
+func (r *raw) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+	t := typeOf(in.Mode)
+	if t == 0 || t == meta.Dir || t == meta.Symlink {
+		return fuse.EINVAL
+	}
+	e, err := r.fs.Mknod(background, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, t, in.Mode&07777, in.Rdev)
+	return r.newEntry(out, e, err)
+}
+
+func (r *raw) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
+	e, err := r.fs.Mkdir(background, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, in.Mode&07777)
+	return r.newEntry(out, e, err)
+}
+
+func (r *raw) Symlink(_ <-chan struct{}, h *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
+	e, err := r.fs.Symlink(background, callerOf(h), meta.Ino(h.NodeId), name, target)
+	return r.newEntry(out, e, err)
+}
+
+func (r *raw) Readlink(_ <-chan struct{}, h *fuse.InHeader) ([]byte, fuse.Status) {
+	target, err := r.fs.Readlink(background, meta.Ino(h.NodeId))
+	return []byte(target), status(err)
+}
+
+func (r *raw) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+	e, err := r.fs.Link(background, meta.Ino(in.Oldnodeid), meta.Ino(in.NodeId), name)
+	return r.newEntry(out, e, err)
+}
+
+func (r *raw) Unlink(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
+	return status(r.fs.Unlink(background, meta.Ino(h.NodeId), name))
+}
+
+func (r *raw) Rmdir(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
+	return status(r.fs.Rmdir(background, meta.Ino(h.NodeId), name))
+}
+
+func (r *raw) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
+	if in.Flags&^uint32(meta.RenameNoReplace|meta.RenameExchange) != 0 {
+		return fuse.EINVAL // no whiteouts
+	}
+	err := r.fs.Rename(background, meta.Ino(in.NodeId), oldName, meta.Ino(in.Newdir), newName, in.Flags)
+	return status(err)
+}
+
+// Access is never asked: the kernel checks permissions by itself.
+func (r *raw) Access(<-chan struct{}, *fuse.AccessIn) fuse.Status { return fuse.ENOSYS }
+
+func (r *raw) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	s, err := r.fs.Statfs(background)
+	if err != nil {
+		return status(err)
+	}
+	const block = 4096
+	out.Bsize, out.Frsize, out.NameLen = block, block, meta.NameMax
+	out.Blocks = uint64(s.Total) / block
+	out.Bfree = uint64(max(0, s.Free)) / block
+	out.Bavail = out.Bfree
+	out.Ffree = 1 << 32 // inodes are bounded by space only
+	out.Files = s.Inodes + out.Ffree
+	return fuse.OK
+}
+
+func (r *raw) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+	off, err := r.fs.Seek(background, vfs.Handle(in.Fh), int64(in.Offset), in.Whence == 4)
+	if fault.KindOf(err) == fault.NotExist {
+		return fuse.Status(syscall.ENXIO)
+	}
+	out.Offset = uint64(off)
+	return status(err)
+}

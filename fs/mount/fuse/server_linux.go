@@ -1,0 +1,231 @@
+package fuse
+
+import (
+	"context"
+	"encoding/binary"
+	"log"
+	"log/slog"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"dfs/cluster/fault"
+	"dfs/fs/meta"
+	"dfs/fs/mount"
+	"dfs/fs/vfs"
+)
+
+// extraCaps is what go-fuse does not ask the kernel for by itself.
+const extraCaps = fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_ASYNC_DIO | fuse.CAP_DIRECT_IO_ALLOW_MMAP
+
+// Server is one mount.
+type Server struct {
+	point  string
+	device string // "major:minor"
+	o      Options
+	raw    *raw
+	fuse   *fuse.Server
+	epoch  bool
+
+	mu  sync.Mutex
+	dup int // our own descriptor of the device; -1 closed
+}
+
+var _ Kernel = (*Server)(nil)
+
+// Mount makes fs appear at point, which must pass mount.Check, after what a crashed daemon left there has been cleared.
+// Requests are answered from when Run is called; until then they wait.
+func Mount(_ context.Context, point string, fs *vfs.FS, o Options) (*Server, error) {
+	o.setDefaults()
+	if cleaned, err := mount.CleanStale(point, Subtype); err != nil {
+		return nil, err
+	} else if cleaned {
+		o.Log.Info("cleared a stale mount", "point", point)
+	}
+	if err := mount.Check(point); err != nil {
+		return nil, err
+	}
+	root := os.Geteuid() == 0
+	fd, err := mount.Attach(point, mount.Options{
+		Source: o.Source, Subtype: Subtype, AllowOther: o.AllowOther || root, MaxRead: requestBytes,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{point: point, o: o, raw: newRaw(fs)}
+	if s.dup, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+		s.fuse, err = fuse.NewServer(s.raw, "/dev/fd/"+strconv.Itoa(fd), s.options())
+	}
+	if err != nil {
+		unix.Close(s.dup)
+		_ = mount.Detach(point)
+		return nil, fault.Because("mount "+point, fault.Other, err)
+	}
+	s.epoch = !o.NoEpoch && s.fuse.KernelSettings().Minor >= epochMinor
+	if at, err := mount.At(point); err == nil && at != nil {
+		s.device = at.Device
+	}
+	if root && s.device != "" {
+		if err := mount.Readahead(s.device, o.Readahead); err != nil {
+			o.Log.Warn("the kernel reads ahead 128 KiB only", "err", err)
+		}
+	}
+	return s, nil
+}
+
+func (s *Server) options() *fuse.MountOptions {
+	return &fuse.MountOptions{
+		Name:              Subtype,
+		FsName:            s.o.Source,
+		MaxWrite:          requestBytes,
+		MaxBackground:     s.o.Background,
+		DisableSplice:     true, // bytes come from memory: a pipe would only cost
+		DisableXAttrs:     true, // the kernel asks once and then no more
+		ExtraCapabilities: extraCaps,
+		Debug:             s.o.Debug,
+		Logger:            log.New(lines{s.o.Log}, "", 0),
+	}
+}
+
+// lines turns go-fuse's log lines into records.
+type lines struct{ log *slog.Logger }
+
+func (l lines) Write(p []byte) (int, error) {
+	l.log.Debug("fuse", "line", string(p))
+	return len(p), nil
+}
+
+// Run answers requests until the file system is unmounted, by ctx's end or by anybody, and returns when the last request has
+// been answered.
+func (s *Server) Run(ctx context.Context) error {
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		s.fuse.Serve()
+	}()
+	var err error
+	select {
+	case <-served:
+	case <-ctx.Done():
+		err = s.Unmount()
+		s.await(served)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	unix.Close(s.dup)
+	s.dup = -1
+	return err
+}
+
+// unmountWait is how long the last users of an unmounted file system are waited for.
+const unmountWait = 2 * time.Second
+
+// await waits for the end of requests; the connection is cut where somebody holds the mount open.
+func (s *Server) await(served <-chan struct{}) {
+	t := time.NewTimer(unmountWait)
+	defer t.Stop()
+	select {
+	case <-served:
+		return
+	case <-t.C:
+	}
+	s.o.Log.Warn("mount is in use; cutting it off", "point", s.point)
+	if err := mount.Abort(s.device); err != nil {
+		s.o.Log.Warn("mount not cut off", "point", s.point, "err", err)
+	}
+	<-served
+}
+
+// Unmount takes the mount out of sight; Run returns once its last user has gone. Unmounted already is no error.
+func (s *Server) Unmount() error {
+	at, err := mount.At(s.point)
+	if err != nil || at == nil || at.Device != s.device {
+		return err
+	}
+	return mount.Detach(s.point)
+}
+
+// Point returns where the file system is mounted.
+func (s *Server) Point() string { return s.point }
+
+// Epoch reports whether ExpireEpoch works here.
+func (s *Server) Epoch() bool { return s.epoch }
+
+// Inodes returns how many inodes the kernel has references to, the root not counted.
+func (s *Server) Inodes() int { return s.raw.refs.len() }
+
+// Remembered returns the inodes the kernel has references to, for when all of them must be invalidated.
+func (s *Server) Remembered() []meta.Ino { return s.raw.refs.all() }
+
+// retriesMax bounds the wait for a reply that is on its way to install an inode: about 0.2 s in all.
+const retriesMax = 200
+
+// InvalInode implements Kernel. While we have given the kernel a reference and it says it does not know the inode, our answer is
+// still on its way: then it is told again.
+func (s *Server) InvalInode(ino meta.Ino, off, n int64) error {
+	for try := 0; ; try++ {
+		st := s.fuse.InodeNotify(uint64(ino), off, n)
+		if st != fuse.ENOENT {
+			return notified("invalidate inode", st)
+		}
+		if !s.raw.refs.has(ino) || try == retriesMax {
+			return nil
+		}
+		pause(try)
+	}
+}
+
+// InvalEntry implements Kernel.
+func (s *Server) InvalEntry(dir meta.Ino, name string) error {
+	for try := 0; ; try++ {
+		st := s.fuse.EntryNotify(uint64(dir), name)
+		if st != fuse.ENOENT {
+			return notified("invalidate name", st)
+		}
+		// The directory is not there, which the count tells, or the name is not: that needs no telling again.
+		return nil
+	}
+}
+
+func pause(try int) {
+	if try < 10 {
+		runtime.Gosched()
+		return
+	}
+	time.Sleep(time.Millisecond)
+}
+
+// notified turns the kernel's word on a notify into an error. A file system that is gone keeps nothing.
+func notified(op string, st fuse.Status) error {
+	switch st {
+	case fuse.OK, fuse.ENODEV, fuse.Status(unix.ENOTCONN), fuse.Status(unix.ENOTEMPTY):
+		return nil
+	}
+	return fault.New(op, fault.Other, "%v", st)
+}
+
+// ExpireEpoch implements Kernel. go-fuse does not know this notify: it is a bare header, written to our own descriptor.
+func (s *Server) ExpireEpoch() error {
+	if !s.epoch {
+		return fault.New("expire epoch", fault.Unsupported, "needs Linux 6.16")
+	}
+	const notifyIncEpoch = 8
+	var msg [16]byte
+	binary.NativeEndian.PutUint32(msg[0:], uint32(len(msg)))
+	binary.NativeEndian.PutUint32(msg[4:], notifyIncEpoch)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dup < 0 {
+		return nil
+	}
+	// Under the lock, which only the end of Run takes besides: the kernel answers in microseconds.
+	if _, err := unix.Write(s.dup, msg[:]); err != nil && err != unix.ENODEV && err != unix.ENOTCONN {
+		return fault.Because("expire epoch", fault.Other, err)
+	}
+	return nil
+}

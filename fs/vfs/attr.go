@@ -1,0 +1,189 @@
+package vfs
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"dfs/cluster/fault"
+	"dfs/fs/coherence"
+	"dfs/fs/meta"
+)
+
+// Getattr returns the attributes of ino, with this mount's own uncommitted writes in them. fault.Stale.
+func (f *FS) Getattr(ctx context.Context, ino meta.Ino) (Attr, error) {
+	return f.stat(ctx, ino, coherence.Attr(ino))
+}
+
+// stat reads attributes coherently. Where another mount holds the file's grant it is made to flush first.
+func (f *FS) stat(ctx context.Context, ino meta.Ino, obj coherence.Object) (Attr, error) {
+	var until time.Time
+	for try := 0; ; try++ {
+		var st meta.Inode
+		valid, err := f.coh.Read(ctx, obj, func(v meta.View) (err error) {
+			st, err = v.Stat(ino)
+			return err
+		})
+		if errors.Is(err, fault.NotExist) {
+			return Attr{}, fault.Because("vfs stat", fault.Stale, err)
+		}
+		if err != nil {
+			return Attr{}, err
+		}
+		if !f.foreign(st) {
+			return f.overlay(Attr{st, valid}), nil
+		}
+		if try == 0 {
+			until = f.o.Now().Add(f.o.RecallWait)
+		}
+		if !f.recallForeign(ctx, st, until) {
+			return Attr{st, 0}, nil // what is committed is right: nothing newer was promised to anybody
+		}
+	}
+}
+
+// overlay lays this mount's uncommitted state over committed attributes. Such an answer may not be kept.
+func (f *FS) overlay(a Attr) Attr {
+	n := f.known(a.Inode.Ino)
+	if n == nil {
+		return a
+	}
+	n.mu.Lock()
+	if n.overlayLocked(&a.Inode) {
+		a.Valid = 0
+	}
+	n.mu.Unlock()
+	f.unpin(n)
+	return a
+}
+
+// Setattr changes attributes; s.Ino is set here and s.Time is when. On a file that is this mount's alone they wait for the close;
+// otherwise every mount sees them when it returns. fault.Stale, TooBig.
+func (f *FS) Setattr(ctx context.Context, ino meta.Ino, s meta.SetAttr) (Attr, error) {
+	s.Ino = ino
+	if s.Mask&meta.SetSize != 0 && (s.Size < 0 || s.Size > meta.SizeMax) {
+		return Attr{}, fault.New("vfs truncate", fault.TooBig, "%d bytes", s.Size)
+	}
+	n := f.pin(ino)
+	defer f.unpin(n)
+	if s.Mask&meta.SetSize != 0 {
+		if err := f.resize(ctx, n, &s); err != nil {
+			return Attr{}, err
+		}
+	}
+	if s.Mask != 0 && !f.setHere(n, s) {
+		if s.Mask&meta.SetMtime != 0 {
+			// Bytes written before must not bring their own time after it.
+			n.mu.Lock()
+			dirty := n.unflushedLocked()
+			n.mu.Unlock()
+			if dirty {
+				if err := f.flush(ctx, n, how{early: true}); err != nil {
+					return Attr{}, err
+				}
+			}
+		}
+		if _, err := f.store.Apply(ctx, s); err != nil {
+			return Attr{}, stale(err)
+		}
+	}
+	a, err := f.Getattr(ctx, ino)
+	a.Valid = 0 // the kernel takes the answer to a SETATTR as it is, overtaken or not
+	return a, err
+}
+
+// setHere keeps attributes of a granted file for its commit.
+func (f *FS) setHere(n *node, s meta.SetAttr) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.granted {
+		return false
+	}
+	if s.Mask&meta.SetMtime != 0 {
+		n.mtime = 0
+	}
+	n.pending = mergeAttrs(n.pending, s)
+	n.touched = f.o.Now()
+	n.queued = false
+	return true
+}
+
+// resize does the SetSize of s: buffered bytes beyond it go, and the committed size is changed, by s itself, which keeps the bit,
+// or not at all, where the file is this mount's and everything is still here.
+func (f *FS) resize(ctx context.Context, n *node, s *meta.SetAttr) error {
+	if err := n.take(ctx); err != nil {
+		return err
+	}
+	defer n.give()
+	if err := n.drain(ctx); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	if len(n.tail) > 0 {
+		n.mu.Unlock()
+		return f.resizeTail(ctx, n, s)
+	}
+	before := n.dirty.cost
+	n.dirty.truncate(s.Size)
+	f.dirty.Add(n.dirty.cost - before)
+	n.extend = min(n.extend, s.Size)
+	if n.granted && n.base <= s.Size {
+		if s.Size > max(n.base, n.endLocked()) {
+			n.extend = s.Size
+		}
+		s.Mask &^= meta.SetSize
+		f.touchLocked(n)
+		n.mu.Unlock()
+		return nil
+	}
+	n.mu.Unlock()
+	return f.truncate(ctx, n, s)
+}
+
+// resizeTail commits a tail before its file changes size. The caller has the turn.
+func (f *FS) resizeTail(ctx context.Context, n *node, s *meta.SetAttr) error {
+	n.mu.Lock()
+	b := n.takeLocked(how{early: true})
+	n.mu.Unlock()
+	if err := f.run(ctx, n, b); err != nil {
+		return err
+	}
+	return f.truncate(ctx, n, s)
+}
+
+// truncate changes the committed size, and with it whatever else s says. The caller has the turn, so that no flush of
+// this mount's comes in between.
+func (f *FS) truncate(ctx context.Context, n *node, s *meta.SetAttr) error {
+	var st meta.Inode
+	if err := f.newest(func(v meta.View) (err error) {
+		st, err = v.Stat(n.ino)
+		return err
+	}); err != nil {
+		return stale(err)
+	}
+	if s.Size > st.Size && st.TruncGen > 0 && st.Size%512 != 0 {
+		// The last block may hold what was cut off before: what the file grows over must be zeros.
+		b := &batch{end: st.Size + 1, early: true, done: make(chan struct{})}
+		if _, err := f.commit(ctx, n, b); err != nil {
+			return err
+		}
+	}
+	res, err := f.store.Apply(ctx, *s)
+	if err != nil {
+		return stale(err)
+	}
+	s.Mask = 0
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.replaced = n.replaced || s.Size < st.Size
+	n.base = res.Inode.Size
+	return nil
+}
+
+// stale says that the inode itself is gone, where a plain NotExist would be about a name.
+func stale(err error) error {
+	if errors.Is(err, fault.NotExist) {
+		return fault.Because("vfs", fault.Stale, err)
+	}
+	return err
+}

@@ -1,0 +1,161 @@
+package vfs
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"dfs/cluster/fault"
+	"dfs/fs/meta"
+)
+
+const (
+	endsMax    = 256                   // grants given up in one op
+	endsEvery  = 50 * time.Millisecond // how long a clean close's grant may wait for company
+	recallPoll = 20 * time.Millisecond // between looks at a grant that was recalled
+)
+
+// grants is what is to be given up, and the creates under way, whose grants may be recalled before they are known here.
+type grants struct {
+	mu       sync.Mutex
+	ends     []*node
+	creating int
+	recalled map[meta.Ino]bool // while creating > 0
+}
+
+func (g *grants) beginCreate() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.creating++
+}
+
+// endCreate reports whether ino, just created, was recalled already.
+func (g *grants) endCreate(ino meta.Ino) (recalled bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	recalled = g.recalled[ino]
+	if g.creating--; g.creating == 0 {
+		clear(g.recalled)
+	}
+	return recalled
+}
+
+func (g *grants) isCreating(ino meta.Ino) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.creating > 0 && len(g.recalled) < endsMax {
+		g.recalled[ino] = true
+	}
+}
+
+// foreign reports whether st is another mount's alone.
+func (f *FS) foreign(st meta.Inode) bool { return st.Grant != 0 && st.Grant != f.o.Session }
+
+// recallForeign asks the holder of st's grant to flush, and returns whether it is worth looking again.
+func (f *FS) recallForeign(ctx context.Context, st meta.Inode, until time.Time) bool {
+	if f.o.Recall == nil || !f.o.Now().Before(until) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.o.RecallWait)
+	defer cancel()
+	if err := f.o.Recall(ctx, st.Grant, st.Ino); err != nil {
+		f.o.Log.Info("recall of a file failed", "ino", st.Ino, "err", err)
+		select { // the holder may be about to learn that it holds it, or its session about to end
+		case <-time.After(recallPoll):
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// Recall makes this mount flush ino and give up its grant, for another mount that wants to look at it. When it returns nil
+// the file is nobody's alone.
+func (f *FS) Recall(ctx context.Context, ino meta.Ino) error {
+	f.grants.isCreating(ino)
+	n := f.known(ino)
+	if n != nil {
+		defer f.unpin(n)
+		n.mu.Lock()
+		granted := n.granted
+		n.mu.Unlock()
+		if granted {
+			if err := f.flush(ctx, n, how{endGrant: true}); err != nil {
+				return err
+			}
+		}
+		n.mu.Lock()
+		ended := granted && !n.granted
+		n.mu.Unlock()
+		if ended {
+			return nil
+		}
+	}
+	if err := f.endGrants(ctx, []meta.Ino{ino}); err != nil {
+		return err
+	}
+	if n != nil {
+		n.mu.Lock()
+		n.granted, n.queued = false, false
+		n.mu.Unlock()
+	}
+	return nil
+}
+
+// queueEnd gives up the grant of a file that was closed with nothing to commit, in a batch with others.
+func (f *FS) queueEnd(n *node) {
+	n.mu.Lock()
+	if !n.granted || n.queued || n.unflushedLocked() {
+		n.mu.Unlock()
+		return
+	}
+	n.queued = true
+	n.mu.Unlock()
+	f.mu.Lock()
+	n.refs++
+	f.mu.Unlock()
+	f.grants.mu.Lock()
+	f.grants.ends = append(f.grants.ends, n)
+	full := len(f.grants.ends) >= endsMax
+	f.grants.mu.Unlock()
+	if full {
+		f.tasks.run(f.sendEnds)
+	}
+}
+
+// sendEnds gives up what is queued and was not written to again.
+func (f *FS) sendEnds() {
+	f.grants.mu.Lock()
+	nodes := f.grants.ends
+	f.grants.ends = nil
+	f.grants.mu.Unlock()
+	var inos []meta.Ino
+	for _, n := range nodes {
+		n.mu.Lock()
+		if n.queued && n.granted && !n.unflushedLocked() {
+			inos = append(inos, n.ino)
+			n.granted = false
+		}
+		n.queued = false
+		n.mu.Unlock()
+	}
+	if len(inos) > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), f.o.FlushTimeout)
+		defer cancel()
+		if err := f.endGrants(ctx, inos); err != nil {
+			f.o.Log.Warn("grants not given up; they are recalled when needed", "files", len(inos), "err", err)
+		}
+	}
+	for _, n := range nodes {
+		f.unpin(n)
+	}
+}
+
+func (f *FS) endGrants(ctx context.Context, inos []meta.Ino) error {
+	_, err := f.applied(ctx, meta.EndGrant{Session: f.o.Session, Inos: inos})
+	if errors.Is(err, fault.NotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,203 @@
+package vfs
+
+import (
+	"context"
+	"errors"
+
+	"dfs/cluster/fault"
+	"dfs/fs/coherence"
+	"dfs/fs/meta"
+)
+
+// Lookup returns what name means in dir: two answers, each with its own validity. No such name is no error.
+func (f *FS) Lookup(ctx context.Context, dir meta.Ino, name string) (Entry, error) {
+	defer f.coh.Hold(false, dir)()
+	return f.lookup(ctx, dir, name)
+}
+
+func (f *FS) lookup(ctx context.Context, dir meta.Ino, name string) (Entry, error) {
+	for try := 0; ; try++ {
+		var st meta.Inode
+		valid, err := f.coh.Read(ctx, coherence.Entry(dir, name), func(v meta.View) (err error) {
+			st, err = v.Lookup(dir, name)
+			return err
+		})
+		if errors.Is(err, fault.NotExist) {
+			return Entry{EntryValid: valid}, nil
+		}
+		if err != nil {
+			return Entry{}, err
+		}
+		a, err := f.Getattr(ctx, st.Ino)
+		if errors.Is(err, fault.Stale) && try < triesMax {
+			continue // gone between the two answers
+		}
+		if err != nil {
+			return Entry{}, err
+		}
+		return Entry{Inode: a.Inode, EntryValid: valid, AttrValid: a.Valid}, nil
+	}
+}
+
+// made returns the entry for something this mount has just made. The kernel takes such an answer as it is, so the
+// attributes may not be kept; the name may, where nobody else is at it.
+func (f *FS) made(ctx context.Context, dir meta.Ino, name string, st meta.Inode) Entry {
+	e := Entry{Inode: st}
+	obj := coherence.Entry(dir, name)
+	if !f.coh.Clean(obj) {
+		return e
+	}
+	valid, err := f.coh.Read(ctx, obj, func(v meta.View) error {
+		now, err := v.Lookup(dir, name)
+		if err == nil && now.Ino != st.Ino {
+			return fault.Conflict
+		}
+		return err
+	})
+	if err == nil {
+		e.EntryValid = valid
+	}
+	return e
+}
+
+// Create makes a regular file and opens it. If the name is taken that file is opened, unless m.Excl: fault.Exist.
+func (f *FS) Create(ctx context.Context, c Caller, dir meta.Ino, name string, perm uint32, m Mode) (Entry, Opened, error) {
+	defer f.coh.Hold(true, dir)()
+	f.grants.beginCreate()
+	res, err := f.store.Apply(ctx, meta.Create{
+		Dir: dir, Name: name, Type: meta.File, Mode: perm, UID: c.UID, GID: c.GID, Time: f.now(), Grant: true,
+	})
+	if err != nil {
+		f.grants.endCreate(0)
+		if errors.Is(err, fault.Exist) && !m.Excl {
+			return f.openExisting(ctx, dir, name, m)
+		}
+		return Entry{}, Opened{}, err
+	}
+	st := res.Inode
+	n := f.pin(st.Ino)
+	recalled := f.grants.endCreate(st.Ino)
+	n.mu.Lock()
+	n.granted = st.Grant != 0 && st.Grant == f.o.Session && !recalled
+	n.mu.Unlock()
+	return f.made(ctx, dir, name, st), f.opened(n, m), nil
+}
+
+func (f *FS) openExisting(ctx context.Context, dir meta.Ino, name string, m Mode) (Entry, Opened, error) {
+	e, err := f.lookup(ctx, dir, name)
+	if err != nil {
+		return Entry{}, Opened{}, err
+	}
+	switch e.Inode.Type {
+	case meta.File:
+	case 0:
+		return Entry{}, Opened{}, fault.New("vfs create", fault.NotExist, "%q was there and is gone", name)
+	case meta.Dir:
+		return Entry{}, Opened{}, fault.New("vfs create", fault.IsDir, "%q", name)
+	default:
+		return Entry{}, Opened{}, fault.New("vfs create", fault.Exist, "%q", name)
+	}
+	o, err := f.Open(ctx, e.Inode.Ino, m)
+	e.AttrValid = 0
+	return e, o, err
+}
+
+// Mkdir makes a directory. fault.Exist.
+func (f *FS) Mkdir(ctx context.Context, c Caller, dir meta.Ino, name string, perm uint32) (Entry, error) {
+	return f.create(ctx, meta.Create{Dir: dir, Name: name, Type: meta.Dir, Mode: perm, UID: c.UID, GID: c.GID})
+}
+
+// Mknod makes a file of any type but Dir and Symlink. fault.Exist.
+func (f *FS) Mknod(ctx context.Context, c Caller, dir meta.Ino, name string, t meta.Type, perm, rdev uint32) (Entry, error) {
+	return f.create(ctx, meta.Create{Dir: dir, Name: name, Type: t, Mode: perm, UID: c.UID, GID: c.GID, Rdev: rdev})
+}
+
+// Symlink makes a symbolic link. fault.Exist, NameTooLong.
+func (f *FS) Symlink(ctx context.Context, c Caller, dir meta.Ino, name, target string) (Entry, error) {
+	if target == "" || len(target) > meta.TargetMax {
+		return Entry{}, fault.New("vfs symlink", fault.NameTooLong, "target of %d bytes", len(target))
+	}
+	return f.create(ctx, meta.Create{
+		Dir: dir, Name: name, Type: meta.Symlink, Mode: 0o777, UID: c.UID, GID: c.GID, Target: target,
+	})
+}
+
+func (f *FS) create(ctx context.Context, op meta.Create) (Entry, error) {
+	defer f.coh.Hold(true, op.Dir)()
+	op.Time = f.now()
+	res, err := f.store.Apply(ctx, op)
+	if err != nil {
+		return Entry{}, err
+	}
+	return f.made(ctx, op.Dir, op.Name, res.Inode), nil
+}
+
+// Readlink returns a symbolic link's target. fault.Invalid for anything else.
+func (f *FS) Readlink(ctx context.Context, ino meta.Ino) (string, error) {
+	a, err := f.Getattr(ctx, ino)
+	if err != nil {
+		return "", err
+	}
+	if a.Inode.Type != meta.Symlink {
+		return "", fault.New("vfs readlink", fault.Invalid, "inode %d is no symbolic link", ino)
+	}
+	return a.Inode.Target, nil
+}
+
+// Link names ino once more. fault.Exist, IsDir, TooManyLinks.
+func (f *FS) Link(ctx context.Context, ino, dir meta.Ino, name string) (Entry, error) {
+	defer f.coh.Hold(true, dir)()
+	res, err := f.store.Apply(ctx, meta.Link{Ino: ino, Dir: dir, Name: name, Time: f.now()})
+	if err != nil {
+		return Entry{}, err
+	}
+	e := f.made(ctx, dir, name, res.Inode)
+	e.Inode = f.overlay(Attr{Inode: e.Inode}).Inode
+	return e, nil
+}
+
+// Unlink removes the name of a file. fault.NotExist, IsDir.
+func (f *FS) Unlink(ctx context.Context, dir meta.Ino, name string) error {
+	defer f.coh.Hold(true, dir)()
+	_, err := f.store.Apply(ctx, meta.Unlink{Dir: dir, Name: name, Time: f.now()})
+	return err
+}
+
+// Rmdir removes an empty directory. fault.NotExist, NotDir, NotEmpty.
+func (f *FS) Rmdir(ctx context.Context, dir meta.Ino, name string) error {
+	defer f.coh.Hold(true, dir)()
+	_, err := f.store.Apply(ctx, meta.Rmdir{Dir: dir, Name: name, Time: f.now()})
+	return err
+}
+
+// Rename moves a name, by meta.Rename's rules and flags. Where it replaces a file, the bytes of the new one that this mount
+// wrote are on disk first: after a power cut either the old or the new one is there.
+func (f *FS) Rename(ctx context.Context, oldDir meta.Ino, oldName string, newDir meta.Ino, newName string, flags uint32) error {
+	dirs := []meta.Ino{oldDir, newDir}
+	if oldDir == newDir {
+		dirs = dirs[:1]
+	}
+	defer f.coh.Hold(true, dirs...)()
+	var source meta.Inode
+	replaces := false
+	err := f.newest(func(v meta.View) (err error) {
+		if source, err = v.Lookup(oldDir, oldName); err != nil {
+			return err
+		}
+		_, err = v.Lookup(newDir, newName)
+		replaces = err == nil
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if replaces && source.Type == meta.File {
+		if err := f.harden(ctx, source.Ino); err != nil {
+			return err
+		}
+	}
+	_, err = f.store.Apply(ctx, meta.Rename{
+		OldDir: oldDir, OldName: oldName, NewDir: newDir, NewName: newName, Flags: flags, Time: f.now(),
+	})
+	return err
+}

@@ -1,0 +1,204 @@
+package vfs
+
+import (
+	"context"
+	"errors"
+
+	"dfs/cluster"
+	"dfs/cluster/fault"
+	"dfs/fs/coherence"
+	"dfs/fs/meta"
+)
+
+// Handle names one open of a file or directory. Handles are never reused.
+type Handle uint64
+
+// Mode of an open, independent of any system's flag numbers.
+type Mode struct {
+	Read, Write bool
+	Append      bool // every write goes to the end as it is when the write becomes visible
+	Trunc       bool
+	Excl        bool // of Create: the name must be new
+	Sync        bool // every write is on disk when it returns
+}
+
+// Opened is what an open answers.
+type Opened struct {
+	Handle Handle
+	Direct bool // the kernel must not cache this open's reads and writes
+}
+
+type handle struct {
+	n       *node // nil for a directory
+	dir     meta.Ino
+	mode    Mode
+	errSeen uint64 // guarded by node.mu
+	seq     sequence
+}
+
+func (f *FS) newHandle(h *handle) Handle {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last++
+	f.handles[f.last] = h
+	return f.last
+}
+
+func (f *FS) handle(id Handle) (*handle, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h := f.handles[id]
+	if h == nil {
+		return nil, fault.New("vfs", fault.Invalid, "handle %d is not open", id)
+	}
+	return h, nil
+}
+
+// Open opens a file. Its grant, if another mount holds one, is recalled first. fault.Stale, fault.IsDir.
+func (f *FS) Open(ctx context.Context, ino meta.Ino, m Mode) (Opened, error) {
+	n := f.pin(ino) // before the look, so that the inode is on record as held
+	if _, err := f.stat(ctx, ino, coherence.Attr(ino)); err != nil {
+		f.unpin(n)
+		return Opened{}, err
+	}
+	if m.Trunc {
+		if _, err := f.Setattr(ctx, ino, meta.SetAttr{Mask: meta.SetSize, Time: f.now()}); err != nil {
+			f.unpin(n)
+			return Opened{}, err
+		}
+	}
+	return f.opened(n, m), nil
+}
+
+// opened makes a handle of a pinned node, whose pin goes over to it.
+func (f *FS) opened(n *node, m Mode) Opened {
+	n.mu.Lock()
+	h := &handle{n: n, mode: m, errSeen: n.errSeq}
+	n.mu.Unlock()
+	return Opened{Handle: f.newHandle(h), Direct: m.Append}
+}
+
+// Flush is close(2), once for every descriptor of the handle: what was written is visible everywhere and on the
+// promised number of peers when it returns nil. A failure of an earlier flush is reported here, once per open.
+func (f *FS) Flush(ctx context.Context, id Handle) error {
+	h, err := f.handle(id)
+	if err != nil || h.n == nil {
+		return err
+	}
+	n := h.n
+	n.mu.Lock()
+	clean := !n.unflushedLocked()
+	n.mu.Unlock()
+	if clean && !h.mode.Write {
+		return nil
+	}
+	if clean {
+		f.queueEnd(n)
+	}
+	err = f.flush(ctx, n, how{endGrant: true})
+	return h.report(err)
+}
+
+// Fsync is Flush and, besides, the file's bytes are on disk on their peers, whoever wrote them.
+func (f *FS) Fsync(ctx context.Context, id Handle) error {
+	h, err := f.handle(id)
+	if err != nil || h.n == nil {
+		return err
+	}
+	err = f.flush(ctx, h.n, how{sync: true})
+	if err == nil {
+		err = f.syncAll(ctx, h.n)
+	}
+	return h.report(err)
+}
+
+// report returns err, or the error of a flush in the background that this handle has not been told of.
+func (h *handle) report(err error) error {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	if err == nil && h.errSeen < h.n.errSeq {
+		err = h.n.err
+	}
+	h.errSeen = h.n.errSeq
+	return err
+}
+
+// Release ends a handle. What is dirty still (written through a map after the last close) is flushed in the background.
+func (f *FS) Release(id Handle) {
+	f.mu.Lock()
+	h := f.handles[id]
+	delete(f.handles, id)
+	f.mu.Unlock()
+	if h == nil || h.n == nil {
+		return
+	}
+	n := h.n
+	n.mu.Lock()
+	owes := n.owesLocked() && n.failed == 0
+	n.mu.Unlock()
+	if owes {
+		f.background(n, func(ctx context.Context) { _ = f.flush(ctx, n, how{endGrant: true}) })
+	} else {
+		f.queueEnd(n)
+	}
+	f.unpin(n)
+}
+
+// Held returns the inodes without a name that this mount has open: they must not be reaped yet.
+func (f *FS) Held() []meta.Ino {
+	var out []meta.Ino
+	nodes := f.all()
+	_ = f.newest(func(v meta.View) error {
+		for _, n := range nodes {
+			if st, err := v.Stat(n.ino); err == nil && st.Nlink == 0 {
+				out = append(out, n.ino)
+			}
+		}
+		return nil
+	})
+	for _, n := range nodes {
+		f.unpin(n)
+	}
+	return out
+}
+
+// syncAll puts on disk whatever the committed map of n names and is not known to be there.
+func (f *FS) syncAll(ctx context.Context, n *node) error {
+	var st meta.Inode
+	var peers []cluster.PeerID
+	err := f.newest(func(v meta.View) (err error) {
+		if st, err = v.Stat(n.ino); err != nil {
+			return err
+		}
+		n.mu.Lock()
+		known := n.synced == st.Written && st.Written != 0
+		n.mu.Unlock()
+		if known || st.Size == 0 {
+			return nil
+		}
+		const step = 256 << 20 // of the file's range at a time
+		for off := int64(0); off < st.Size; off += step {
+			m, err := v.Extents(n.ino, off, min(step, st.Size-off))
+			if err != nil {
+				return err
+			}
+			peers = union(peers, holders([]*part{{extents: m}}))
+		}
+		return nil
+	})
+	if errors.Is(err, fault.NotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(peers) > 0 {
+		if err := f.blocks.Sync(ctx, peers); err != nil {
+			return err
+		}
+	}
+	n.mu.Lock()
+	n.synced = max(n.synced, st.Written)
+	n.mu.Unlock()
+	return nil
+}

@@ -1,0 +1,199 @@
+package vfs
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"dfs/blockstore"
+	"dfs/cluster/fault"
+	"dfs/fs/coherence"
+	"dfs/fs/extent"
+	"dfs/fs/meta"
+)
+
+const rereadsMax = 4 // times a map is read again because its extents were gone
+
+// Read fills p with the file's bytes at off, this mount's own writes included, and returns how many there are; fewer
+// than len(p) at the end only.
+func (f *FS) Read(ctx context.Context, id Handle, off int64, p []byte) (int, error) {
+	h, err := f.handle(id)
+	if err != nil {
+		return 0, err
+	}
+	n := h.n
+	if n == nil || !h.mode.Read {
+		return 0, fault.New("vfs read", fault.Invalid, "handle %d is not open for reading", id)
+	}
+	if off < 0 || len(p) == 0 || off > meta.SizeMax {
+		return 0, nil
+	}
+	// Own bytes first: what leaves the buffer after this look is in the map already when that is read.
+	own, end, err := f.ownBytes(ctx, n, off, int64(len(p)))
+	if err != nil {
+		return 0, err
+	}
+	if len(own) == 1 && len(own[0].data) == len(p) {
+		return copy(p, own[0].data), nil
+	}
+	got, err := f.readCommitted(ctx, h, off, p, end)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range own {
+		if r.off-off < int64(got) {
+			copy(p[r.off-off:got], r.data)
+		}
+	}
+	return got, nil
+}
+
+// ownBytes returns copies of what this mount has written and not committed in [off, off+size), later over earlier,
+// and the end that its writes give the file.
+func (f *FS) ownBytes(ctx context.Context, n *node, off, size int64) (own []run, end int64, err error) {
+	n.mu.Lock()
+	for len(n.tail) > 0 || slices.ContainsFunc(n.inflight, func(b *batch) bool { return len(b.tail) > 0 }) {
+		n.mu.Unlock() // where these bytes are is known only when they are committed
+		if err := f.flush(ctx, n, how{early: true}); err != nil {
+			return nil, 0, err
+		}
+		n.mu.Lock()
+	}
+	defer n.mu.Unlock()
+	for _, b := range n.inflight {
+		for _, r := range b.runs {
+			if c, ok := r.clip(off, off+size); ok {
+				own = append(own, c) // immutable while under way
+			}
+		}
+	}
+	return append(own, n.dirty.overlap(off, size)...), n.endLocked(), nil
+}
+
+// readCommitted fills p from the committed map and returns how many bytes there are if the file ends no earlier
+// than end. Extents that are gone were replaced: the map is read again, then at the newest index.
+func (f *FS) readCommitted(ctx context.Context, h *handle, off int64, p []byte, end int64) (int, error) {
+	far := h.seq.ahead(off, len(p))
+	var last extent.Map
+	for try := 0; ; try++ {
+		var got int
+		var m extent.Map
+		var st meta.Inode
+		look := func(v meta.View) (err error) {
+			if st, err = v.Stat(h.n.ino); err != nil {
+				return err
+			}
+			got = int(max(0, min(max(st.Size, end)-off, int64(len(p)))))
+			// Beyond the committed size there is nothing of the map's.
+			if k := min(off+int64(got)+far, st.Size) - off; k > 0 {
+				m, err = v.Extents(h.n.ino, off, k)
+			}
+			return err
+		}
+		var err error
+		if try == 0 {
+			_, err = f.coh.Read(ctx, coherence.Bytes(h.n.ino), look)
+		} else {
+			err = f.newest(look)
+		}
+		if errors.Is(err, fault.NotExist) {
+			return 0, fault.Because("vfs read", fault.Stale, err)
+		}
+		if err != nil {
+			return 0, err
+		}
+		err = f.fill(ctx, h, m, off, p[:got])
+		if err == nil {
+			if st.Size < off+int64(got) {
+				clear(p[max(0, st.Size-off):got]) // the last block may hold what was truncated away
+			}
+			return got, nil
+		}
+		gone := errors.Is(err, fault.NotExist) || errors.Is(err, fault.Damaged)
+		if !gone || try == rereadsMax || try > 0 && sameSpans(m, last) {
+			return 0, fault.Wrap("vfs read", err)
+		}
+		last = m
+	}
+}
+
+func sameSpans(a, b extent.Map) bool {
+	return slices.EqualFunc(a, b, func(x, y extent.Extent) bool { return x.Off == y.Off && x.Span == y.Span })
+}
+
+// fill reads [off, off+len(p)) of m into p, holes as zeros, several extents at once, and has what lies behind
+// read ahead.
+func (f *FS) fill(ctx context.Context, h *handle, m extent.Map, off int64, p []byte) error {
+	end := off + int64(len(p))
+	var reads []func() error
+	at := off
+	for _, e := range m {
+		if e.Off >= end {
+			if !slices.Contains(e.Layout.Peers, f.o.Self) {
+				f.ahead.want(e)
+			}
+			continue
+		}
+		from, to := max(e.Off, off), min(e.End(), end)
+		if from >= to {
+			continue
+		}
+		if from > at {
+			clear(p[at-off : from-off])
+		}
+		at = to
+		dst := p[from-off : to-off]
+		reads = append(reads, func() error { return f.readExtent(ctx, e, from, dst) })
+		if to < e.End() && !slices.Contains(e.Layout.Peers, f.o.Self) && h.seq.proven() {
+			f.ahead.want(e)
+		}
+	}
+	clear(p[at-off:])
+	if len(reads) == 1 {
+		return reads[0]()
+	}
+	return together(reads)
+}
+
+// together runs fns at most placesMax at a time and returns the first error.
+func together(fns []func() error) error {
+	errs := make([]error, len(fns))
+	var wg sync.WaitGroup
+	for k := range min(placesMax, len(fns)) {
+		wg.Go(func() {
+			for i := k; i < len(fns); i += placesMax {
+				errs[i] = fns[i]()
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readExtent reads p from file offset off inside e.
+func (f *FS) readExtent(ctx context.Context, e extent.Extent, off int64, p []byte) error {
+	if ok, err := f.ahead.read(ctx, e, off, p); ok {
+		return err
+	}
+	from, to := down(off), up(off+int64(len(p)))
+	s := blockstore.Span{
+		Extent: e.Span.Extent,
+		First:  e.Span.First + uint32((from-e.Off)/blockstore.Size),
+		Count:  uint32((to - from) / blockstore.Size),
+	}
+	if from == off && to == off+int64(len(p)) {
+		return f.blocks.Read(ctx, s, e.Layout, p)
+	}
+	buf := make([]byte, to-from)
+	if err := f.blocks.Read(ctx, s, e.Layout, buf); err != nil {
+		return err
+	}
+	copy(p, buf[off-from:])
+	return nil
+}

@@ -1,0 +1,79 @@
+package vfs
+
+import (
+	"context"
+	"time"
+)
+
+// giveUp is how many flushes of a file that nobody has open any more may fail before its bytes are dropped. Its
+// writers were told when they closed it.
+const giveUp = 30
+
+// Run does the work in the background: it flushes what has been left alone for Idle, tries again what failed, and gives up
+// grants in batches. When ctx ends it flushes everything once more and returns when its last goroutine has ended.
+func (f *FS) Run(ctx context.Context) error {
+	f.tasks.begin()
+	ends := time.NewTicker(endsEvery)
+	defer ends.Stop()
+	idle := time.NewTicker(f.o.Idle / 4)
+	defer idle.Stop()
+	for {
+		select {
+		case <-ends.C:
+			f.tasks.run(f.sendEnds)
+		case <-idle.C:
+			f.flushIdle(f.o.Now().Add(-f.o.Idle))
+		case <-ctx.Done():
+			f.FlushAll(context.WithoutCancel(ctx))
+			f.tasks.end()
+			return nil
+		}
+	}
+}
+
+// flushIdle flushes, in the background, what was last written before then.
+func (f *FS) flushIdle(then time.Time) {
+	for _, n := range f.all() {
+		n.mu.Lock()
+		due := n.owesLocked() && len(n.inflight) == 0 && !n.touched.After(then)
+		if due && n.failed > 0 {
+			n.touched = then.Add(f.o.Idle * time.Duration(min(n.failed, 8))) // again, ever more patiently
+		}
+		n.mu.Unlock()
+		switch {
+		case due && f.abandoned(n):
+			f.drop(n)
+		case due:
+			f.background(n, func(ctx context.Context) { _ = f.flush(ctx, n, how{early: true}) })
+		}
+		f.unpin(n)
+	}
+}
+
+// abandoned reports whether n fails for ever and nobody has it open.
+func (f *FS) abandoned(n *node) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.refs == 1 && n.failed > giveUp
+}
+
+func (f *FS) drop(n *node) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f.o.Log.Error("bytes dropped: every flush failed, and the file was closed with an error", "ino", n.ino,
+		"bytes", n.costLocked(), "err", n.err)
+	f.dirty.Add(-n.costLocked())
+	n.dirty, n.tail, n.extend, n.mtime = dirty{}, nil, 0, 0
+	n.pending.Mask = 0
+}
+
+// FlushAll flushes every file and gives up every queued grant; errors stick to the files.
+func (f *FS) FlushAll(ctx context.Context) {
+	for _, n := range f.all() {
+		_ = f.flush(ctx, n, how{})
+		f.unpin(n)
+	}
+	f.sendEnds()
+}

@@ -1,0 +1,189 @@
+// Package vfs is the drive as a mount's front sees it: files, directories and handles, by inode number. It knows
+// no FUSE library, and it keeps no truth of its own: names and attributes come from metadata views at the index
+// the coherence rules allow, changes go through the log, bytes go to and come from the peers.
+//
+// Small requests are what a kernel sends and large ones are what a network wants, so written bytes gather in one
+// buffer per file, shared by all its handles, and leave it as a flush: cut at 512-byte blocks, placed on peers as
+// extents, then made visible by one Commit. Flushes of a file are placed in parallel and committed in order.
+// A flush happens when a file is closed or synced, when a 4 MiB window is full, when memory is short, after a
+// second of idleness, and when another mount looks at a file this one has just created (Recall).
+//
+// The sum: a 1 MiB WRITE costs one copy into the buffer and no trip; a full window costs one Put a replica and
+// one Commit; close of a small file costs one Put and one Commit, and nothing where nothing is dirty. A READ costs one
+// local view and, for sequential readers, no trip that read-ahead has not begun before.
+//
+// A file this mount created belongs to it until it is closed (its grant): attributes set meanwhile stay here and ride
+// on the close's Commit.
+//
+// Locks, outer first; no lock is held across a call to Store, Blocks or Coherence:
+//
+//	node.turn             a one-slot channel, not a mutex: order of flushes and truncations of one file, held while they run
+//	  FS.mu               tables of nodes and handles
+//	    node.mu           one file's buffer and state
+//	      ahead.mu, grants.mu
+package vfs
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dfs/blockstore"
+	"dfs/cluster"
+	"dfs/cluster/placement"
+	"dfs/fs/coherence"
+	"dfs/fs/extent"
+	"dfs/fs/meta"
+)
+
+// Blocks is what the file system asks of the data plane.
+type Blocks interface {
+	// Write places data, a multiple of blockstore.Size, and returns extents whose Off is relative to data's
+	// start and which cover it completely, in order. data remains the caller's.
+	Write(ctx context.Context, data []byte, note blockstore.Note, w placement.Wish) ([]extent.Extent, error)
+	// Read fills p, s.Bytes() long, with verified blocks. fault.NotExist, fault.Damaged: no valid replica.
+	Read(ctx context.Context, s blockstore.Span, l placement.Layout, p []byte) error
+	// Sync returns when what these peers were given before survives a power cut.
+	Sync(ctx context.Context, peers []cluster.PeerID) error
+}
+
+// Coherence says which state an answer may be read from and whether the kernel may keep it.
+type Coherence interface {
+	// Read runs fn on a view in which obj may be answered now; it waits while the answer is not yet released,
+	// and for the lease. valid is how long the kernel may keep the answer (0: not at all).
+	Read(ctx context.Context, obj coherence.Object, fn func(meta.View) error) (valid time.Duration, err error)
+	// Hold says that a request which holds the lock of dirs in the kernel is in the daemon's hands until end
+	// is called: exclusive for those that change names, shared for lookups and listings.
+	Hold(exclusive bool, dirs ...meta.Ino) (end func())
+	// Clean reports whether nothing about obj is pending or unreleased.
+	Clean(obj coherence.Object) bool
+}
+
+// Early is implemented by metadata stores that can answer before an op is released. Flushes in the background use
+// it: a WRITE must not wait for another kernel's invalidation while its own pages are locked.
+type Early interface {
+	// ApplyEarly returns once op is committed and applied here.
+	ApplyEarly(ctx context.Context, op meta.Op) (meta.Result, error)
+	// Released returns once the entry at index is released.
+	Released(ctx context.Context, index uint64) error
+}
+
+// Caller is on whose behalf a request is made.
+type Caller struct{ UID, GID uint32 }
+
+// Attr is a file's attributes, and how long they may be kept.
+type Attr struct {
+	Inode meta.Inode
+	Valid time.Duration
+}
+
+// Entry is the meaning of a name. Inode.Ino 0 says that there is no such name, which may be kept for EntryValid too.
+type Entry struct {
+	Inode      meta.Inode
+	EntryValid time.Duration
+	AttrValid  time.Duration
+}
+
+// Options of a file system. The zero value works.
+type Options struct {
+	Session uint64         // of this incarnation; grants of others are recalled
+	Self    cluster.PeerID // extents with a replica here are not read ahead
+	Log     *slog.Logger
+	Now     func() time.Time // wall clock of timestamps; default time.Now
+
+	DirtyBytes int64 // all files' buffers together; default 64 MiB
+	FileBytes  int64 // one file's buffer; default half of DirtyBytes
+	AheadBytes int64 // read-ahead cache; default 64 MiB
+
+	Idle         time.Duration // a buffer untouched for so long is flushed; default 1 s
+	FlushTimeout time.Duration // of one flush, whoever asked for it; default 60 s
+	RecallWait   time.Duration // for another mount to give up a grant; default 5 s
+
+	// Recall asks the mount that session belongs to to flush ino and to end its grant. nil: nobody to ask.
+	Recall func(ctx context.Context, session uint64, ino meta.Ino) error
+	// Statfs returns the bytes the drive can hold, and of those what can still be written. nil: 1 TiB free.
+	Statfs func() (total, free int64)
+}
+
+func (o *Options) setDefaults() {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	size := func(n *int64, v int64) {
+		if *n == 0 {
+			*n = v
+		}
+	}
+	size(&o.DirtyBytes, 64<<20)
+	size(&o.FileBytes, o.DirtyBytes/2)
+	size(&o.AheadBytes, 64<<20)
+	set(&o.Idle, time.Second)
+	set(&o.FlushTimeout, time.Minute)
+	set(&o.RecallWait, 5*time.Second)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}
+
+// FS is one mount's file system. All methods are safe for concurrent use. The kinds of their errors are those of
+// the ops they make; besides: fault.Stale for an inode that is gone, fault.Invalid for an unknown handle.
+type FS struct {
+	store  meta.Store
+	early  Early // nil where the store cannot
+	blocks Blocks
+	coh    Coherence
+	o      Options
+
+	dirty  atomic.Int64 // bytes charged to all buffers
+	tasks  tasks
+	ahead  *ahead
+	grants grants
+	recent recent
+
+	mu      sync.Mutex
+	nodes   map[meta.Ino]*node
+	handles map[Handle]*handle
+	last    Handle
+}
+
+// New returns a file system on metadata m and blocks b whose answers obey c.
+func New(m meta.Store, b Blocks, c Coherence, o Options) *FS {
+	o.setDefaults()
+	f := &FS{
+		store: m, blocks: b, coh: c, o: o,
+		nodes:   map[meta.Ino]*node{},
+		handles: map[Handle]*handle{},
+	}
+	f.early, _ = m.(Early)
+	f.ahead = newAhead(b, o.AheadBytes, &f.tasks)
+	f.grants.recalled = map[meta.Ino]bool{}
+	f.recent.peers = map[meta.Ino]volatileOn{}
+	return f
+}
+
+func (f *FS) now() meta.Time { return meta.Time(f.o.Now().UnixNano()) }
+
+// applied runs op until it is committed and applied here, without waiting for its release where the store can.
+func (f *FS) applied(ctx context.Context, op meta.Op) (meta.Result, error) {
+	if f.early != nil {
+		return f.early.ApplyEarly(ctx, op)
+	}
+	return f.store.Apply(ctx, op)
+}
+
+// newest runs fn on the newest applied state, released or not: for what a Commit validates when it applies.
+func (f *FS) newest(fn func(meta.View) error) error {
+	v, err := f.store.At(0)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	return fn(v)
+}

@@ -1,0 +1,131 @@
+package vfs
+
+import (
+	"context"
+
+	"dfs/cluster/fault"
+	"dfs/fs/meta"
+)
+
+// Write copies p into the file's buffer at off, or to the end if the handle appends. It waits only for room in the buffer,
+// never for another mount; what may fail later is reported by Flush and Fsync. KillPriv says that the writer
+// may not keep the file's setuid and setgid bits.
+func (f *FS) Write(ctx context.Context, id Handle, off int64, p []byte, killPriv bool) (int, error) {
+	h, err := f.handle(id)
+	if err != nil {
+		return 0, err
+	}
+	n := h.n
+	if n == nil || !h.mode.Write {
+		return 0, fault.New("vfs write", fault.Invalid, "handle %d is not open for writing", id)
+	}
+	if off < 0 || off > meta.SizeMax-int64(len(p)) {
+		return 0, fault.New("vfs write", fault.TooBig, "%d bytes at %d", len(p), off)
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if err := f.room(ctx, n, int64(len(p))+runCost); err != nil {
+		return 0, err
+	}
+	if killPriv {
+		if err := f.killPriv(n); err != nil {
+			return 0, err
+		}
+	}
+	if h.mode.Append {
+		err = f.append(ctx, n, p)
+	} else {
+		err = f.writeAt(ctx, n, off, p)
+	}
+	if err != nil {
+		return 0, err
+	}
+	f.kick(n)
+	if h.mode.Sync {
+		if err := f.Fsync(ctx, id); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+func (f *FS) writeAt(ctx context.Context, n *node, off int64, p []byte) error {
+	n.mu.Lock()
+	for len(n.tail) > 0 {
+		n.mu.Unlock()
+		if err := f.flush(ctx, n, how{early: true}); err != nil {
+			return err
+		}
+		n.mu.Lock()
+	}
+	defer n.mu.Unlock()
+	f.putLocked(n, off, p)
+	return nil
+}
+
+// putLocked puts bytes into the buffer and accounts for them.
+func (f *FS) putLocked(n *node, off int64, p []byte) {
+	before := n.dirty.cost
+	n.dirty.write(off, p)
+	f.dirty.Add(n.dirty.cost - before)
+	f.touchLocked(n)
+}
+
+func (f *FS) touchLocked(n *node) {
+	n.mtime = max(f.now(), n.mtime+1)
+	n.touched = f.o.Now()
+	n.queued = false
+}
+
+// append puts p at the end of the file. Where the end is can be known only for a file that is this mount's alone;
+// otherwise the bytes wait in the tail, and their place is decided when their commit applies.
+func (f *FS) append(ctx context.Context, n *node, p []byte) error {
+	for {
+		n.mu.Lock()
+		if n.granted {
+			f.putLocked(n, max(n.base, n.endLocked()), p)
+			n.mu.Unlock()
+			return nil
+		}
+		if n.dirty.empty() && len(n.inflight) == 0 && n.extend == 0 && len(n.tail)+len(p) <= max(tailMax, len(p)) {
+			n.tail = append(n.tail, p...)
+			f.dirty.Add(int64(len(p)))
+			f.touchLocked(n)
+			n.mu.Unlock()
+			return nil
+		}
+		n.mu.Unlock()
+		if err := f.flush(ctx, n, how{early: true}); err != nil {
+			return err
+		}
+	}
+}
+
+// killPriv drops setuid, and setgid where the group may execute, with the commit that the write will need anyway.
+func (f *FS) killPriv(n *node) error {
+	var st meta.Inode
+	if err := f.newest(func(v meta.View) (err error) {
+		st, err = v.Stat(n.ino)
+		return err
+	}); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.overlayLocked(&st)
+	if mode := WithoutPriv(st.Mode); mode != st.Mode {
+		n.pending = mergeAttrs(n.pending, meta.SetAttr{Ino: n.ino, Mask: meta.SetMode, Mode: mode, Time: f.now()})
+	}
+	return nil
+}
+
+// WithoutPriv returns mode without setuid, and without setgid where the group may execute: what a write by somebody
+// unprivileged leaves of it.
+func WithoutPriv(mode uint32) uint32 {
+	mode &^= 04000
+	if mode&010 != 0 {
+		mode &^= 02000
+	}
+	return mode
+}
