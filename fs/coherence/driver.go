@@ -91,10 +91,10 @@ func (d *Driver) Attach(k Kernel) {
 	d.kernel = k
 }
 
-// Applied takes the change of one log entry, in order, after its state has become readable.
-func (d *Driver) Applied(c meta.Change) {
+// Applied takes the changes of one log entry, in order, after its state has become readable; one without any too.
+func (d *Driver) Applied(cs ...meta.Change) {
 	d.mu.Lock()
-	d.mount.Apply(c)
+	d.mount.Apply(cs...)
 	d.mu.Unlock()
 	d.wake()
 }

@@ -102,13 +102,35 @@ func (m *Mount) Reset(index uint64) {
 	m.out, m.epoch = nil, 0
 }
 
-// Apply takes the change of the next log entry, whose state is readable already.
-func (m *Mount) Apply(c meta.Change) {
-	for i := m.applied + 1; i < c.Index; i++ {
+// Apply takes the changes of the next log entry, whose state is readable already: one for each session's op, all of
+// one index.
+func (m *Mount) Apply(cs ...meta.Change) {
+	index := cs[0].Index
+	for i := m.applied + 1; i < index; i++ {
 		m.taken = addSeen(m.taken, i) // entries that changed nothing
 	}
-	m.applied = c.Index
-	o := &op{index: c.Index}
+	m.applied = index
+	o := &op{index: index}
+	for _, c := range cs {
+		m.take(o, c)
+	}
+	if len(o.objects) > 0 {
+		m.ops[o.index] = o
+		m.order = append(m.order, o.index)
+		for i, obj := range o.objects {
+			if !slices.Contains(o.objects[:i], obj) {
+				m.objects[obj] = append(m.objects[obj], o.index)
+			}
+		}
+	} else {
+		o.taken = true
+	}
+	m.settle(o)
+	m.unlock()
+}
+
+// take notes what one change touches and what the kernel must forget for it.
+func (m *Mount) take(o *op, c meta.Change) {
 	own := c.Session == m.session
 	content := map[meta.Ino]bool{}
 	for _, d := range c.Data {
@@ -132,19 +154,6 @@ func (m *Mount) Apply(c meta.Change) {
 		m.notify(o, Notify{Kind: InvalEntry, Ino: n.Dir, Name: n.Name})
 		m.dirOf(n.Dir).pending++
 	}
-	if len(o.objects) > 0 {
-		m.ops[o.index] = o
-		m.order = append(m.order, o.index)
-		for i, obj := range o.objects {
-			if !slices.Contains(o.objects[:i], obj) {
-				m.objects[obj] = append(m.objects[obj], o.index)
-			}
-		}
-	} else {
-		o.taken = true
-	}
-	m.settle(o)
-	m.unlock()
 }
 
 func (m *Mount) notify(o *op, n Notify) {
