@@ -81,7 +81,10 @@ func freedKey(p cluster.PeerID, index uint64, op uint32, n uint16) []byte {
 }
 
 // firstCursor returns the first cursor that name may have in any directory.
-func firstCursor(name string) Cursor {
+func firstCursor(name string) Cursor { return Cursor(hashName(name)>>10+1) << 8 }
+
+// hashName spreads names. It is a variable so that a test can make names collide.
+var hashName = func(name string) uint64 {
 	sum := sha256.Sum256([]byte(name))
-	return Cursor(binary.BigEndian.Uint64(sum[:])>>10+1) << 8
+	return binary.BigEndian.Uint64(sum[:])
 }
