@@ -1,7 +1,9 @@
 package identity
 
 import (
+	"crypto/ed25519"
 	"crypto/tls"
+	"time"
 
 	"dfs/cluster/fault"
 	"dfs/net/wire"
@@ -39,3 +41,8 @@ func DecodeRequest(b []byte) (JoinRequest, error) {
 
 // EncodeRequest is the inverse of DecodeRequest, with empty proofs.
 func EncodeRequest(r JoinRequest) []byte { return (&proven{claims: r.append(nil)}).Append(nil) }
+
+// Accept is what a joiner does with a reply.
+func Accept(t Token, r JoinReply, key ed25519.PrivateKey, now func() time.Time) (*Identity, error) {
+	return t.accept(r, key, now)
+}

@@ -354,3 +354,7 @@ func TestDamagedFilesAreFound(t *testing.T) {
 		os.WriteFile(path, good, 0o600)
 	}
 }
+
+func chainOf(i *identity.Identity) []*x509.Certificate {
+	return []*x509.Certificate{i.Certificate().Leaf}
+}
