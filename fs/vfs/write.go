@@ -25,29 +25,45 @@ func (f *FS) Write(ctx context.Context, id Handle, off int64, p []byte, killPriv
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if err := f.room(ctx, n, int64(len(p))+runCost); err != nil {
-		return 0, err
-	}
 	if killPriv {
 		if err := f.killPriv(n); err != nil {
 			return 0, err
 		}
 	}
-	if h.mode.Append {
-		err = f.append(ctx, n, p)
-	} else {
-		err = f.writeAt(ctx, n, off, p)
+	for at := 0; at < len(p); {
+		// What is larger than a buffer goes through it in parts.
+		part := p[at:min(int64(len(p)), int64(at)+max(f.o.FileBytes/2, 1))]
+		if err := f.put(ctx, h, off+int64(at), part); err != nil {
+			if at > 0 {
+				return at, nil
+			}
+			return 0, err
+		}
+		at += len(part)
 	}
-	if err != nil {
-		return 0, err
-	}
-	f.kick(n)
 	if h.mode.Sync {
 		if err := f.Fsync(ctx, id); err != nil {
 			return 0, err
 		}
 	}
 	return len(p), nil
+}
+
+// put makes room for p and puts it where the handle's writes go.
+func (f *FS) put(ctx context.Context, h *handle, off int64, p []byte) error {
+	err := f.room(ctx, h.n, int64(len(p))+runCost)
+	if err != nil {
+		return err
+	}
+	if h.mode.Append {
+		err = f.append(ctx, h.n, p)
+	} else {
+		err = f.writeAt(ctx, h.n, off, p)
+	}
+	if err == nil {
+		f.kick(h.n)
+	}
+	return err
 }
 
 func (f *FS) writeAt(ctx context.Context, n *node, off int64, p []byte) error {
