@@ -153,7 +153,7 @@ func (d *dev) up(ctx context.Context, i int, token string) error {
 	}
 	args := []string{"up", "--data", d.data(i)}
 	if !hasIdentity(d.data(i)) || !cli.KnownPeer(d.data(i)) {
-		if token != "" {
+		if token != "" && !hasIdentity(d.data(i)) {
 			args[0] = "join"
 			args = append(args, "-")
 		}

@@ -22,6 +22,7 @@ import (
 
 	"dfs/cluster/admin"
 	"dfs/cluster/fault"
+	"dfs/cluster/identity"
 	"dfs/cmd/internal/cli"
 )
 
@@ -108,10 +109,10 @@ func up(c *cobra.Command, token string) error {
 	return s.run(c.Context())
 }
 
-// hasIdentity reports whether a peer lives in data already.
+// hasIdentity reports whether a member of a cluster lives in data.
 func hasIdentity(data string) bool {
-	entries, err := os.ReadDir(filepath.Join(data, "identity"))
-	return err == nil && len(entries) > 0
+	_, err := identity.Load(filepath.Join(data, "identity"), nil)
+	return !errors.Is(err, fault.NotExist) // one that cannot be read is one all the same
 }
 
 // supervisor is `dfsd up`: it keeps the daemon and the sidecar running and tells people what is going on.
