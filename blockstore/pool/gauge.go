@@ -20,8 +20,8 @@ const (
 
 // Stats is what this peer has measured of another's store.
 type Stats struct {
-	Write    time.Duration // EWMA of an acknowledged put of few bytes, disk included; 0 not measured
-	Read     time.Duration // EWMA of a get of few bytes; 0 not measured
+	Put      time.Duration // EWMA of an acknowledged put of few bytes, disk included; 0 not measured
+	Get      time.Duration // EWMA of a get of few bytes; 0 not measured
 	Errors   float64       // EWMA of failed requests, 0 to 1, fading with time
 	InFlight int64         // bytes sent that the owner's report of what it stores does not cover yet
 }
@@ -90,7 +90,7 @@ func (p *Pool) view() cluster.View {
 		s := g.stats(now)
 		peer.InFlight = s.InFlight
 		peer.Errors = max(peer.Errors, s.Errors)
-		if s.Write > 0 {
+		if s.Put > 0 {
 			peer.Latency = max(1, g.write.faded(now))
 		}
 	}
@@ -123,7 +123,7 @@ func (g *gauge) stats(now time.Time) Stats {
 	if now.Sub(g.reportedAt) > reportMax {
 		g.turn(now)
 	}
-	return Stats{Write: g.write.v, Read: g.read.v, Errors: g.faded(now), InFlight: g.sending + g.sent[0] + g.sent[1]}
+	return Stats{Put: g.write.v, Get: g.read.v, Errors: g.faded(now), InFlight: g.sending + g.sent[0] + g.sent[1]}
 }
 
 func (g *gauge) turn(now time.Time) {
