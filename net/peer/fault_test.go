@@ -37,7 +37,7 @@ func (m text) Kind() wire.Kind        { return wire.KindAdmin }
 func (m text) Append(b []byte) []byte { return append(b, m...) }
 func (m text) Decode([]byte) error    { return nil }
 
-// answerAt once serves an empty reply.
+// empty answers with nothing.
 func empty(context.Context, cluster.PeerID, wire.Kind, wire.Body) (wire.Message, error) {
 	return nil, nil
 }
@@ -165,8 +165,7 @@ func TestThePeerMustBeTheOneThatWasDialled(t *testing.T) {
 
 func TestRecheckEndsLiveLinks(t *testing.T) {
 	var gone atomic.Bool
-	var nets []*Net
-	nets = newGroup(t, 2, func(i int, o *Options) {
+	nets := newGroup(t, 2, func(i int, o *Options) {
 		if i == 1 {
 			o.Allowed = func(id cluster.PeerID) bool { return !gone.Load() }
 		}
@@ -378,7 +377,8 @@ func TestStrangersAreBounded(t *testing.T) {
 	mustCall(t, nets[0], nets[1])
 }
 
-// frozen listens and, once told to, neither reads nor writes: a stopped process behind a living kernel.
+// relay passes bytes on until it is frozen: then it neither reads nor writes, like a stopped process behind a living
+// kernel.
 type relay struct {
 	ln     net.Listener
 	frozen chan struct{}
@@ -438,8 +438,6 @@ func TestAFrozenPeerIsFoundByItsSilence(t *testing.T) {
 			o.Ping, o.Silence = 10*time.Millisecond, 300*time.Millisecond
 		}
 	})
-	release := make(chan struct{})
-	defer close(release)
 	block := func(ctx context.Context, _ cluster.PeerID, k wire.Kind, b wire.Body) (wire.Message, error) {
 		if len(b.Fields) > 0 || k == wire.KindBlock {
 			<-ctx.Done()

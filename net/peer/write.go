@@ -3,6 +3,7 @@ package peer
 import (
 	"bufio"
 	"context"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -126,6 +127,10 @@ func (c *conn) writeLoop(w *bufio.Writer) error {
 		select {
 		case o = <-c.out:
 		default:
+			// Whoever is about to send shares the flush: a third more small calls a second for a yield.
+			if runtime.Gosched(); len(c.out) > 0 {
+				continue
+			}
 			if err := w.Flush(); err != nil {
 				return err
 			}
