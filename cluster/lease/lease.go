@@ -26,11 +26,12 @@ import (
 )
 
 const (
-	Length = 2 * time.Second // of a lease, as the holder counts it
-	Renew  = Length / 4      // between renewals
-	Slack  = Length / 10     // added by the leader: clocks of two machines run at different speeds
-	Resend = 100 * time.Millisecond
-	Budget = Length / 4 // for a kernel to take one change in; beyond, its mount's lease is not renewed
+	Length    = 2 * time.Second // of a lease, as the holder counts it
+	Renew     = Length / 4      // between renewals
+	Slack     = Length / 10     // added by the leader: clocks of two machines run at different speeds
+	Resend    = 100 * time.Millisecond
+	Heartbeat = 100 * time.Millisecond // of the consensus core, by which elections are timed
+	Budget    = Length / 4             // for a kernel to take one change in; beyond, its mount's lease is not renewed
 
 	exceptMax = 4096 // indexes beyond the prefix of a Seen that travels
 	noteMax   = 48 << 10

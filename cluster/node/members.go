@@ -1,0 +1,126 @@
+package node
+
+import (
+	"sync"
+
+	"dfs/cluster"
+)
+
+// hints is what is believed of a peer beside the facts.
+type hints struct {
+	seen     cluster.State
+	stored   int64
+	capacity int64
+	load     float64
+}
+
+// roster is who the members are and what is believed of them. It is the address book of the transport and the source
+// of every cluster.View. Safe for concurrent use.
+type roster struct {
+	self cluster.PeerID
+
+	mu      sync.Mutex
+	index   uint64 // of the newest facts
+	members map[cluster.PeerID]cluster.Member
+	voters  map[cluster.PeerID]bool
+	addrs   map[cluster.PeerID]string // where members were found, newer than the facts
+	hints   map[cluster.PeerID]hints
+}
+
+func newRoster(self cluster.PeerID, known []cluster.Member) *roster {
+	r := &roster{
+		self:   self,
+		voters: map[cluster.PeerID]bool{},
+		addrs:  map[cluster.PeerID]string{},
+		hints:  map[cluster.PeerID]hints{},
+	}
+	r.setMembers(0, known)
+	return r
+}
+
+// setMembers replaces the facts.
+func (r *roster) setMembers(index uint64, ms []cluster.Member) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.index = index
+	r.members = make(map[cluster.PeerID]cluster.Member, len(ms))
+	for _, m := range ms {
+		r.members[m.ID] = m
+	}
+}
+
+func (r *roster) setVoters(ids []cluster.PeerID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.voters)
+	for _, id := range ids {
+		r.voters[id] = true
+	}
+}
+
+// found says that a peer was met at addr.
+func (r *roster) found(id cluster.PeerID, addr string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.members[id].Addr != addr {
+		r.addrs[id] = addr
+	} else {
+		delete(r.addrs, id)
+	}
+}
+
+func (r *roster) hint(all map[cluster.PeerID]hints) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hints = all
+}
+
+// addr is the transport's address book.
+func (r *roster) addr(id cluster.PeerID) (string, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a := r.addrs[id]; a != "" {
+		return a, true
+	}
+	m, ok := r.members[id]
+	return m.Addr, ok && m.Addr != ""
+}
+
+// isMember reports whether a peer belongs to the cluster as far as this one knows. Before it knows anyone
+// (it has just joined), whoever has a certificate does.
+func (r *roster) isMember(id cluster.PeerID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.members[id]
+	return ok || len(r.members) == 0
+}
+
+func (r *roster) member(id cluster.PeerID) (cluster.Member, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m, ok := r.members[id]
+	return m, ok
+}
+
+// view returns what is believed now.
+func (r *roster) view() cluster.View {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	peers := make([]cluster.Peer, 0, len(r.members))
+	for id, m := range r.members {
+		h, known := r.hints[id]
+		p := cluster.Peer{Member: m, Voter: r.voters[id], Seen: h.seen, Stored: h.stored, Load: h.load}
+		if h.capacity > 0 {
+			p.Capacity = h.capacity
+		}
+		switch {
+		case id == r.self:
+			p.Seen = cluster.Alive
+		case !known:
+			p.Seen = cluster.Suspect
+		}
+		p.Reserve = p.Capacity / 100
+		peers = append(peers, p)
+	}
+	return cluster.NewView(r.self, r.index, peers)
+}

@@ -1,0 +1,39 @@
+package node
+
+import (
+	"dfs/fs/meta"
+	"dfs/net/wire"
+)
+
+// note is what each peer tells the leader with every lease report: how far its duties to the log are done.
+type note struct {
+	Session   uint64
+	Synced    uint64     // everything this peer stores for commits up to here is on its disk
+	Confirmed uint64     // everything freed up to here is deleted from its store
+	Mounted   bool       // this peer has a mount that may hold files open
+	Held      []meta.Ino // files without a name that its mount holds open; complete as of Taken in the same report
+}
+
+const heldMax = 4096 // a mount that holds more tells of none and reports Session 0: then nothing is reaped
+
+func (n note) encode() []byte {
+	b := wire.AppendUint(nil, n.Session)
+	b = wire.AppendUint(b, n.Synced)
+	b = wire.AppendUint(b, n.Confirmed)
+	b = wire.AppendBool(b, n.Mounted)
+	held := n.Held[:min(len(n.Held), heldMax)]
+	b = wire.AppendUint(b, uint64(len(held)))
+	for _, ino := range held {
+		b = wire.AppendUint(b, uint64(ino))
+	}
+	return b
+}
+
+func decodeNote(b []byte) (note, error) {
+	r := wire.NewReader(b)
+	n := note{Session: r.Uint(), Synced: r.Uint(), Confirmed: r.Uint(), Mounted: r.Bool()}
+	for range r.Count(heldMax) {
+		n.Held = append(n.Held, meta.Ino(r.Uint()))
+	}
+	return n, r.Done()
+}

@@ -1,0 +1,129 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"dfs/cluster"
+	"dfs/cluster/admin"
+	"dfs/fs/meta"
+)
+
+// Status implements admin.Node.
+func (n *Node) Status(context.Context) (admin.Status, error) {
+	v := n.roster.view()
+	g := n.group.Status()
+	u := n.usage()
+	s := admin.Status{
+		Cluster: admin.ClusterStatus{
+			ID:           n.id.Cluster.String(),
+			Name:         n.id.Name,
+			Term:         g.Term,
+			Copies:       n.rootCopies(len(v.Peers)),
+			Voters:       len(g.Voters),
+			VotersTarget: cluster.VotersFor(len(v.Peers)),
+			Index:        g.Applied,
+		},
+		Self: admin.SelfStatus{
+			ID:     n.id.ID().String(),
+			Data:   n.cfg.Data,
+			Mount:  n.cfg.Mount,
+			Listen: n.net.Addr(),
+		},
+		Repair: admin.RepairStatus{
+			ExtentsBelowTarget: u.BelowExtents,
+			BytesBelowTarget:   int64(u.BelowBlocks) * 512,
+			Running:            n.raising.Load(),
+		},
+	}
+	if n.fs != nil {
+		s.PendingBytes = n.fs.Dirty()
+	}
+	if !g.Leader.IsZero() {
+		s.Cluster.Leader = g.Leader.String()
+	}
+	for _, p := range v.Peers {
+		if p.ID == n.id.ID() {
+			s.Self.Name = p.Name
+		}
+		s.Peers = append(s.Peers, admin.PeerStatus{
+			ID:            p.ID.String(),
+			Name:          p.Name,
+			Addr:          p.Addr,
+			Zone:          p.Zone,
+			State:         stateOf(p).String(),
+			Voter:         p.Voter,
+			StoredBytes:   p.Stored,
+			CapacityBytes: p.Capacity,
+			LatencyNS:     int64(n.pool.Stats(p.ID).Put),
+		})
+	}
+	s.Self.Ready, s.Self.Reason = n.ready()
+	s.Cluster.Health, s.Cluster.Reason = n.health(v, s)
+	return s, nil
+}
+
+// stateOf is what to say of a member: the fact where there is one, else the belief.
+func stateOf(p cluster.Peer) cluster.State {
+	if p.State != cluster.Alive {
+		return p.State
+	}
+	return p.Seen
+}
+
+// ready reports whether this peer serves reads and writes now, and else why not.
+func (n *Node) ready() (bool, string) {
+	if !n.started.Load() {
+		return false, "starting"
+	}
+	if n.cfg.Mount == "" {
+		if n.group.Status().Leader.IsZero() {
+			return false, "no leader is known"
+		}
+		return true, ""
+	}
+	if _, held := n.driver.Held(); !held {
+		return false, "no lease: a majority of the voters cannot be reached"
+	}
+	return true, ""
+}
+
+// health sums a status up, worst reason first.
+func (n *Node) health(v cluster.View, s admin.Status) (health, reason string) {
+	if s.Cluster.Leader == "" {
+		return admin.Unavailable, "no leader is known: a majority of the voters cannot be reached"
+	}
+	if !s.Self.Ready {
+		return admin.Unavailable, s.Self.Reason
+	}
+	var away []string
+	for _, p := range v.Peers {
+		if st := stateOf(p); st != cluster.Alive && st != cluster.Draining {
+			away = append(away, p.Name+" is "+st.String())
+		}
+	}
+	switch {
+	case len(away) > 0:
+		return admin.Degraded, strings.Join(away, ", ")
+	case s.Cluster.Voters != s.Cluster.VotersTarget:
+		return admin.Degraded, fmt.Sprintf("%d of %d voters", s.Cluster.Voters, s.Cluster.VotersTarget)
+	case s.Repair.ExtentsBelowTarget > 0:
+		return admin.Degraded, fmt.Sprintf("%d extents are below their copies", s.Repair.ExtentsBelowTarget)
+	}
+	return admin.Healthy, ""
+}
+
+// usage is the drive in numbers, zero while it cannot be read.
+func (n *Node) usage() meta.Usage {
+	v, err := n.store.At(0)
+	if err != nil {
+		return meta.Usage{}
+	}
+	defer v.Close()
+	u, err := v.Usage()
+	if err != nil {
+		n.log.Warn("usage cannot be read", "err", err)
+	}
+	return u
+}

@@ -1,0 +1,54 @@
+// Package repair finishes what the committed state says is unfinished: extents below their copies, commits not known
+// to be on disk, orphans nobody holds, truncations not trimmed, freed blocks not dropped.
+//
+// Every loop here is the same: look at a view, decide, do a bounded piece of work, propose one op that says it is done. What
+// is not done shows in the next view, so that any of it may be interrupted, repeated, or taken over by a new leader.
+//
+// Keeper's passes are the leader's; Dropper is every peer's own.
+package repair
+
+import (
+	"context"
+	"log/slog"
+
+	"dfs/blockstore"
+	"dfs/blockstore/pool"
+	"dfs/cluster"
+	"dfs/cluster/placement"
+	"dfs/fs/meta"
+)
+
+// Pool is the data plane as repair uses it.
+type Pool interface {
+	Copy(ctx context.Context, s blockstore.Span, note blockstore.Note, from placement.Layout, to cluster.PeerID) error
+	Read(ctx context.Context, s blockstore.Span, l placement.Layout, p []byte) error
+	Write(ctx context.Context, data []byte, note blockstore.Note, w placement.Wish) ([]pool.Piece, error)
+	SyncEach(ctx context.Context, peers []cluster.PeerID) []error
+}
+
+// Options of a Keeper.
+type Options struct {
+	View    func() (*meta.Image, error) // the newest state
+	Propose func(context.Context, meta.Op) (meta.Result, error)
+	Members func() cluster.View
+	Pool    Pool
+	Pick    func(w placement.Wish, have []cluster.PeerID) placement.Policy // of the peers for further replicas
+	Log     *slog.Logger
+}
+
+// Keeper does the leader's passes. Passes of one kind must not run twice at a time.
+type Keeper struct {
+	o Options
+
+	orphans    []meta.Ino // of Bury: seen, not yet known to be held by nobody
+	orphansAt  uint64     // the state they were seen in
+	lastOrphan meta.Ino
+}
+
+// New returns a Keeper.
+func New(o Options) *Keeper {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Keeper{o: o}
+}
