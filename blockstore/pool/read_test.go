@@ -252,3 +252,33 @@ func TestSyncNamesWhoFailed(t *testing.T) {
 		t.Error(errs)
 	}
 }
+
+func TestSyncLayoutsNeedsOneReplicaOfEach(t *testing.T) {
+	r := newRig(3, 1)
+	on := func(peers ...int) (l placement.Layout) {
+		for _, i := range peers {
+			l.Peers = append(l.Peers, r.ids[i])
+		}
+		return l
+	}
+	r.stores[2].set(fails("sync", fault.Unreachable))
+	for _, c := range []struct {
+		layouts []placement.Layout
+		failed  int
+		ok      bool
+	}{
+		{nil, 0, true},
+		{[]placement.Layout{on(0, 1)}, 0, true},
+		{[]placement.Layout{on(0, 2), on(1, 2)}, 1, true},
+		{[]placement.Layout{on(0, 1), on(2)}, 1, false},
+		{[]placement.Layout{on()}, 0, false},
+	} {
+		failed, err := r.SyncLayouts(t.Context(), c.layouts)
+		if len(failed) != c.failed || (err == nil) != c.ok || c.failed > 0 && err != nil && !errors.Is(err, fault.Unreachable) {
+			t.Errorf("%v: failed %v, error %v", c.layouts, failed, err)
+		}
+	}
+	if r.stores[0].count("sync") != 3 {
+		t.Error("a peer asked more than once a call")
+	}
+}

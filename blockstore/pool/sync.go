@@ -3,10 +3,12 @@ package pool
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"dfs/cluster"
 	"dfs/cluster/fault"
+	"dfs/cluster/placement"
 )
 
 // Sync returns when everything that was put at each of peers before the call survives a crash of its machine.
@@ -34,6 +36,33 @@ func (p *Pool) SyncEach(ctx context.Context, peers []cluster.PeerID) []error {
 	}
 	wg.Wait()
 	return errs
+}
+
+// SyncLayouts syncs all peers of the layouts and succeeds if each layout has at least one that did: a peer that dies
+// between a write and its fsync costs a replica, not the fsync. It returns the peers that failed, whose replicas
+// must not be counted as synced. The error's kind is that of a failure.
+func (p *Pool) SyncLayouts(ctx context.Context, layouts []placement.Layout) (failed []cluster.PeerID, err error) {
+	var peers []cluster.PeerID
+	for _, l := range layouts {
+		peers = append(peers, l.Peers...)
+	}
+	slices.SortFunc(peers, cluster.PeerID.Compare)
+	peers = slices.Compact(peers)
+	var causes []error
+	for i, err := range p.SyncEach(ctx, peers) {
+		if err != nil {
+			failed, causes = append(failed, peers[i]), append(causes, err)
+		}
+	}
+	for _, l := range layouts {
+		if !slices.ContainsFunc(l.Peers, func(id cluster.PeerID) bool { return !slices.Contains(failed, id) }) {
+			if len(causes) == 0 {
+				return nil, fault.New("pool sync", fault.Invalid, "a layout without peers")
+			}
+			return failed, fault.Because("pool sync", fault.KindOf(causes[0]), errors.Join(causes...))
+		}
+	}
+	return failed, nil
 }
 
 func (p *Pool) syncOne(ctx context.Context, peer cluster.PeerID) error {
