@@ -201,3 +201,21 @@ func (l *Log) Close() error {
 	}
 	return err
 }
+
+// Kind returns an entry's kind, if it is kept.
+func (l *Log) Kind(index uint64) (uint8, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if index <= l.base.Index || index > l.last() {
+		return 0, false
+	}
+	return l.slots[index-l.base.Index-1].kind, true
+}
+
+// Size returns how many bytes the segments take. For the writing goroutine.
+func (l *Log) Size() (n int64) {
+	for _, s := range l.segs {
+		n += s.size
+	}
+	return n
+}

@@ -102,7 +102,6 @@ func TestSavedIsThereAfterReopen(t *testing.T) {
 	}
 }
 
-
 // TestPowerCuts runs random histories, cuts the power at a random call, and checks that what Save returned for is
 // there, and that anything else there was at least once being saved.
 func TestPowerCuts(t *testing.T) {

@@ -1,0 +1,572 @@
+package raft
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"dfs/cluster"
+	"dfs/cluster/fault"
+	"dfs/cluster/lease"
+	"dfs/cluster/raft/wal"
+	"dfs/net/wire"
+
+	etcd "go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// Heartbeat is the time between two ticks of a Core; the leader speaks to everyone in each.
+const Heartbeat = 100 * time.Millisecond
+
+// Bounds of a Core.
+const (
+	WindowMax   = 1024 // proposals of this peer that are not yet applied here
+	queueMax    = 8192 // proposals waiting at the leader; more are dropped, and sent again by their proposers
+	roundsMax   = 16   // read rounds under way
+	retryFirst  = 500 * time.Millisecond
+	retryMost   = 4 * time.Second
+	roundRetry  = 400 * time.Millisecond
+	snapSilence = 5 * time.Second // a follower that pulls nothing for so long is sent its snapshot anew
+
+	electionTicks    = 10
+	inflightMessages = 128
+	inflightBytes    = 8 << 20
+	messageBytes     = 512 << 10
+	applyBytes       = 4 << 20  // committed entries being applied at a time
+	uncommittedBytes = 32 << 20 // at the leader; beyond, proposals wait
+)
+
+// Core is one replica without goroutines, clock, network or disk: events go in, and Next says what is to be done.
+// Given the same events it does the same, except for the election timeout, which the consensus library draws from
+// crypto/rand; a test fixes that with testing/cryptotest.SetGlobalRandom.
+//
+// Not safe for concurrent use. After every event, or a few, call Next.
+type Core struct {
+	o    CoreOptions
+	id   uint64
+	node *etcd.RawNode
+	log  *wal.Log
+	view *view
+	now  time.Duration
+
+	conf    config
+	applied uint64
+	confAt  uint64 // the newest applied entry that changed conf, or where conf was read from
+	names   map[uint64]cluster.PeerID
+
+	leader  cluster.PeerID // zero: none known
+	term    uint64
+	leading bool
+	own     uint64 // while leading: an index of this term that is committed, else 0
+	commit  uint64
+
+	holder  *lease.Holder
+	table   *lease.Table // while leading
+	removed time.Duration
+	taken   lease.Seen
+	note    []byte
+	empties []uint64 // applied entries without proposals, above taken.Prefix: nobody reports them
+
+	window []*pending // this peer's proposals, by Seq
+	seq    uint64
+	queue  []Proposal // at the leader
+	inLog  map[proposalKey]struct{}
+	behind bool // proposals were refused by the core: try again at the next tick
+
+	reads    []uint64 // tokens that wait for a round
+	rounds   []*round
+	roundSeq uint64
+	tokens   uint64
+
+	change   *change
+	active   map[uint64]time.Duration // followers' last pull of a snapshot
+	snapFrom cluster.PeerID
+	writing  int          // writes handed out and not yet persisted
+	waiting  []unreleased // applied here, not known to be released
+	ticks    int
+
+	out Effects
+}
+
+// CoreOptions of a Core. Self and Session are needed.
+type CoreOptions struct {
+	Self    cluster.PeerID
+	Session uint64 // of this incarnation; never used before
+	Applied uint64 // of the machine
+	Mounted bool   // this peer has a mount, and so a lease
+	Epoch   uint64 // above every one this peer used before: the wall clock in nanoseconds
+	Log     *slog.Logger
+}
+
+type proposalKey struct{ session, seq uint64 }
+
+// pending is a proposal of this peer that is not yet applied here.
+type pending struct {
+	p     Proposal
+	next  time.Duration // when it is sent again
+	retry time.Duration
+}
+
+// unreleased is a proposal that was applied here.
+type unreleased struct{ seq, index uint64 }
+
+// round is one question to a quorum: who leads, and how far is the log committed.
+type round struct {
+	ctx    string
+	began  time.Duration
+	tokens []uint64
+	lease  uint64 // of the lease table; 0 none
+	term   uint64
+}
+
+// Effects is what is to be done. The slices are the caller's.
+type Effects struct {
+	Send     []Letter    // notices to be sent now
+	Write    []*Write    // to be persisted in this order, each then given to Persisted
+	Apply    []*Apply    // to be applied in this order, each then given to Applied
+	Snapshot bool        // open a snapshot of the machine, then call SnapshotOpened
+	Applied  []Outcome   // proposals of this peer that were applied here
+	Released []uint64    // their Seqs, once every mount has taken them in
+	Reads    []ReadPoint // answers to ReadIndex
+	Changed  []Change    // answers to SetMembers
+	Reports  []Told      // on the leader: what peers' notes say
+}
+
+// Letter is a notice to a peer.
+type Letter struct {
+	To      cluster.PeerID
+	Message wire.Message
+}
+
+// Write is something to be persisted.
+type Write struct {
+	Batch     wal.Batch
+	Install   *Install // first install this snapshot into the machine
+	responses []*pb.Message
+}
+
+// Install is a snapshot to be fetched: from From, or whoever has one of at least Index.
+type Install struct {
+	Index, Term uint64
+	From        cluster.PeerID
+	conf        config
+}
+
+// Apply is committed entries.
+type Apply struct {
+	Entries   []Entry
+	responses []*pb.Message
+}
+
+// Entry is one committed entry. The driver fills Results, one a proposal, unless the machine had it already.
+type Entry struct {
+	Index     uint64
+	Proposals []Proposal
+	Results   [][]byte
+	change    *pb.ConfChangeV2
+	peers     []cluster.PeerID
+}
+
+// Outcome is what became of a proposal.
+type Outcome struct {
+	Seq, Index uint64
+	Result     []byte
+}
+
+// ReadPoint answers ReadIndex: whoever reads at Index or later misses nothing that was released before the question.
+type ReadPoint struct{ Token, Index uint64 }
+
+// Change answers SetMembers.
+type Change struct {
+	Token uint64
+	Err   error
+}
+
+// Told is a report that came to the leader.
+type Told struct {
+	From   cluster.PeerID
+	Note   []byte
+	Prefix uint64
+}
+
+// NewCore returns the replica that log and o describe. fault.Conflict if the machine's state does not fit the log.
+func NewCore(o CoreOptions, log *wal.Log, now time.Duration) (*Core, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	conf, err := readConfig(log.Conf().Data)
+	if err != nil {
+		return nil, fault.Because("raft open", fault.Corrupt, err)
+	}
+	if first, last := log.First(), log.Last(); o.Applied+1 < first || o.Applied > last {
+		return nil, fault.New("raft open", fault.Conflict, "the state of entry %d does not fit the log of %d to %d", o.Applied, first, last)
+	}
+	start := log.Conf().Index
+	hard := log.Hard()
+	hard.Commit = min(max(hard.Commit, start, o.Applied), log.Last())
+	v := &view{log: log, conf: conf.state}
+	if hard != (wal.Hard{}) {
+		v.hard = &pb.HardState{Term: new(hard.Term), Vote: new(hard.Vote), Commit: new(hard.Commit)}
+	}
+	c := &Core{
+		o: o, id: o.Self.Raft(), log: log, view: v, now: now,
+		conf: conf, applied: start, confAt: start, names: map[uint64]cluster.PeerID{},
+		holder:  lease.NewHolder(o.Mounted, o.Epoch),
+		removed: now - 2*(lease.Length+lease.Slack),
+		inLog:   map[proposalKey]struct{}{},
+		active:  map[uint64]time.Duration{},
+	}
+	c.learn(conf.peers...)
+	c.learn(o.Self)
+	c.taken.Prefix = o.Applied
+	if c.removals() {
+		c.removed = now
+	}
+	c.node, err = etcd.NewRawNode(&etcd.Config{
+		ID:                        c.id,
+		ElectionTick:              electionTicks,
+		HeartbeatTick:             1,
+		Storage:                   v,
+		Applied:                   start,
+		AsyncStorageWrites:        true,
+		MaxSizePerMsg:             messageBytes,
+		MaxCommittedSizePerReady:  applyBytes,
+		MaxUncommittedEntriesSize: uncommittedBytes,
+		MaxInflightMsgs:           inflightMessages,
+		MaxInflightBytes:          inflightBytes,
+		CheckQuorum:               true,
+		PreVote:                   true,
+		ReadOnlyOption:            etcd.ReadOnlySafe,
+		DisableProposalForwarding: true,
+		StepDownOnRemoval:         true,
+		Logger:                    logger{o.Log},
+	})
+	if err != nil {
+		return nil, fault.Wrap("raft open", err)
+	}
+	c.observe()
+	return c, nil
+}
+
+// removals reports whether the log still knows of a peer that was removed: it may hold a lease of the past.
+func (c *Core) removals() bool {
+	for i := c.log.First(); i <= c.log.Last(); i++ {
+		if kind, ok := c.log.Kind(i); !ok || pb.EntryType(kind) != pb.EntryConfChangeV2 {
+			continue
+		}
+		es, err := c.log.Entries(i, i+1, 0)
+		if err != nil {
+			return true
+		}
+		cc, _, err := decodeChange(es[0].Data)
+		if err != nil || removes(cc) {
+			return true
+		}
+	}
+	return false
+}
+
+func removes(cc *pb.ConfChangeV2) bool {
+	return slices.ContainsFunc(cc.GetChanges(), func(s *pb.ConfChangeSingle) bool {
+		return s.GetType() == pb.ConfChangeRemoveNode
+	})
+}
+
+// learn remembers the peers behind the core's numbers.
+func (c *Core) learn(ids ...cluster.PeerID) {
+	for _, id := range ids {
+		c.names[id.Raft()] = id
+	}
+}
+
+// Tick lets time pass. It is to be called every Heartbeat; now is a CLOCK_BOOTTIME reading.
+func (c *Core) Tick(now time.Duration) {
+	c.now = now
+	c.ticks++
+	c.node.Tick()
+	c.retry()
+	c.retryRounds()
+	c.watchSnapshots()
+	if c.table != nil {
+		c.table.Tick(now)
+	}
+	c.advanceChange()
+	c.behind = false
+}
+
+// Receive takes a notice of kinds KindRaft.. or KindLease... fault.Invalid.
+func (c *Core) Receive(now time.Duration, from cluster.PeerID, kind wire.Kind, body wire.Body) error {
+	c.now = now
+	switch kind {
+	case kindRaft:
+		var m message
+		if err := body.Into(&m); err != nil {
+			return err
+		}
+		return c.step(from, m.m)
+	case kindForward:
+		var m forward
+		if err := body.Into(&m); err != nil {
+			return err
+		}
+		c.enqueue(m.ps)
+		return nil
+	}
+	return c.receiveLease(from, kind, body)
+}
+
+func (c *Core) step(from cluster.PeerID, m *pb.Message) error {
+	if m.GetFrom() != from.Raft() || m.GetTo() != c.id {
+		return fault.New("raft message", fault.Invalid, "from %x to %x", m.GetFrom(), m.GetTo())
+	}
+	c.learn(from)
+	switch m.GetType() {
+	case pb.MsgReadIndex:
+		// A single voter would answer before it knows what its log has committed.
+		if !c.leading || c.own == 0 {
+			return nil
+		}
+	case pb.MsgSnap:
+		conf, err := readConfig(m.GetSnapshot().GetData())
+		if err != nil {
+			return err
+		}
+		c.learn(conf.peers...)
+		c.snapFrom = from
+	}
+	_ = c.node.Step(m) // its errors are messages that came too late
+	return nil
+}
+
+// Persisted says that w, and everything handed out before it, is on disk.
+func (c *Core) Persisted(now time.Duration, w *Write) {
+	c.now = now
+	c.writing--
+	if in := w.Install; in != nil {
+		c.conf, c.applied, c.confAt = in.conf, in.Index, in.Index
+		c.learn(in.conf.peers...)
+		c.taken, c.empties = lease.NewSeen(max(in.Index, c.taken.Prefix), nil), nil
+		c.holder.Installed(c.taken.Prefix)
+	}
+	c.respond(w.responses)
+}
+
+func (c *Core) respond(ms []*pb.Message) {
+	for _, m := range ms {
+		if m.GetTo() == c.id {
+			_ = c.node.Step(m)
+		} else {
+			c.send(m)
+		}
+	}
+}
+
+func (c *Core) send(m *pb.Message) {
+	to, ok := c.names[m.GetTo()]
+	if !ok {
+		return
+	}
+	if m.GetType() == pb.MsgSnap {
+		c.active[m.GetTo()] = c.now
+	}
+	c.out.Send = append(c.out.Send, Letter{to, &message{m}})
+}
+
+// Applied says that a's entries are in the machine, or were before, and that their results are filled in.
+func (c *Core) Applied(now time.Duration, a *Apply) {
+	c.now = now
+	for i := range a.Entries {
+		c.applyOne(&a.Entries[i])
+	}
+	c.respond(a.responses)
+	c.advanceChange()
+}
+
+func (c *Core) applyOne(e *Entry) {
+	c.applied = e.Index
+	if e.change != nil {
+		c.reconfigure(e)
+	}
+	if len(e.Proposals) == 0 {
+		c.empties = append(c.empties, e.Index)
+		c.tell()
+	}
+	for i, p := range e.Proposals {
+		delete(c.inLog, proposalKey{p.Session, p.Seq})
+		if p.Session != c.o.Session || i >= len(e.Results) {
+			continue
+		}
+		n, ok := c.find(p.Seq)
+		if !ok {
+			continue
+		}
+		c.window = slices.Delete(c.window, n, n+1)
+		c.out.Applied = append(c.out.Applied, Outcome{p.Seq, e.Index, e.Results[i]})
+		c.waiting = append(c.waiting, unreleased{p.Seq, e.Index})
+	}
+}
+
+func (c *Core) find(seq uint64) (int, bool) {
+	return slices.BinarySearchFunc(c.window, seq, func(p *pending, seq uint64) int {
+		return int(int64(p.p.Seq) - int64(seq))
+	})
+}
+
+// SnapshotOpened says that a snapshot of the machine as of index is there to be pulled, and that every Apply up to
+// index was given to Applied before.
+func (c *Core) SnapshotOpened(now time.Duration, index uint64) {
+	c.now = now
+	term, err := c.log.Term(index)
+	if err != nil || index != c.applied {
+		return // too late; the core will ask again
+	}
+	c.view.snap = &pb.Snapshot{
+		Data: c.conf.append(nil),
+		Metadata: &pb.SnapshotMetadata{
+			Index: new(index), Term: new(term),
+			ConfState: proto.Clone(c.conf.state).(*pb.ConfState),
+		},
+	}
+}
+
+// SnapshotPulled says that a peer asked for a chunk just now.
+func (c *Core) SnapshotPulled(now time.Duration, by cluster.PeerID) {
+	c.now = now
+	c.active[by.Raft()] = now
+}
+
+// Conf returns the configuration as of the newest entry applied, for the log's compaction.
+func (c *Core) Conf() wal.Conf { return wal.Conf{Index: c.applied, Data: c.conf.append(nil)} }
+
+// Next returns what is to be done.
+func (c *Core) Next() Effects {
+	c.observe()
+	c.flushQueue()
+	c.startRounds()
+	c.lease()
+	for c.node.HasReady() {
+		c.ready(c.node.Ready())
+		c.observe()
+		c.flushQueue()
+		c.startRounds()
+		c.lease()
+	}
+	c.release()
+	if c.view.want {
+		c.view.want, c.out.Snapshot = false, true
+	}
+	out := c.out
+	c.out = Effects{}
+	return out
+}
+
+func (c *Core) ready(rd etcd.Ready) {
+	for _, rs := range rd.ReadStates {
+		c.confirmed(string(rs.RequestCtx), rs.Index)
+	}
+	for _, m := range rd.Messages {
+		switch m.GetTo() {
+		case etcd.LocalAppendThread:
+			c.write(m)
+		case etcd.LocalApplyThread:
+			c.apply(m)
+		default:
+			c.send(m)
+		}
+	}
+}
+
+// write hands out what the core wants on disk.
+func (c *Core) write(m *pb.Message) {
+	w := &Write{responses: m.GetResponses()}
+	w.Batch.Entries = toWAL(m.GetEntries())
+	if m.Term != nil || m.Vote != nil || m.Commit != nil {
+		h := wal.Hard{Term: m.GetTerm(), Vote: m.GetVote(), Commit: m.GetCommit()}
+		w.Batch.Hard = &h
+	}
+	w.Batch.Lazy = len(w.responses) == 0
+	if s := m.GetSnapshot(); !isEmptySnap(s) {
+		conf, err := readConfig(s.GetData())
+		if err != nil {
+			panic(corePanic{"snapshot: " + err.Error()}) // it was checked when it arrived
+		}
+		conf.state = s.GetMetadata().GetConfState()
+		at := wal.Mark{Index: s.GetMetadata().GetIndex(), Term: s.GetMetadata().GetTerm()}
+		w.Batch.Base = &at
+		w.Batch.Conf = &wal.Conf{Index: at.Index, Data: conf.append(nil)}
+		w.Install = &Install{Index: at.Index, Term: at.Term, From: c.snapFrom, conf: conf}
+	}
+	c.writing++
+	c.out.Write = append(c.out.Write, w)
+}
+
+// apply hands out committed entries.
+func (c *Core) apply(m *pb.Message) {
+	a := &Apply{responses: m.GetResponses(), Entries: make([]Entry, 0, len(m.GetEntries()))}
+	for _, e := range m.GetEntries() {
+		out, err := decodeEntry(e.GetIndex(), e.GetType(), e.GetData())
+		if err != nil {
+			panic(corePanic{err.Error()})
+		}
+		a.Entries = append(a.Entries, out)
+	}
+	c.out.Apply = append(c.out.Apply, a)
+}
+
+func decodeEntry(index uint64, kind pb.EntryType, data []byte) (e Entry, err error) {
+	e.Index = index
+	if kind == pb.EntryConfChangeV2 {
+		e.change, e.peers, err = decodeChange(data)
+		return e, err
+	}
+	e.Proposals, err = readProposals(data)
+	return e, err
+}
+
+// observe takes note of who leads and how far the log is committed.
+func (c *Core) observe() {
+	st := c.node.BasicStatus()
+	leading := st.RaftState == etcd.StateLeader
+	term, leader := st.GetTerm(), c.names[st.Lead]
+	c.commit = st.GetCommit()
+	if leading != c.leading || leader != c.leader || term != c.term {
+		c.leaderChanged(term, leader, leading)
+	}
+	if !c.leading {
+		return
+	}
+	if c.own == 0 {
+		if t, err := c.log.Term(c.commit); err == nil && t == c.term {
+			c.own = c.commit
+		}
+	}
+	c.table.Committed(c.now, c.commit, c.own)
+}
+
+func (c *Core) leaderChanged(term uint64, leader cluster.PeerID, leading bool) {
+	fresh := leading && (!c.leading || term != c.term)
+	changed := leader != c.leader || term != c.term
+	c.term, c.leader, c.leading = term, leader, leading
+	if fresh || !leading {
+		c.own, c.table = 0, nil
+		c.queue = nil
+		clear(c.inLog)
+		clear(c.active)
+	}
+	if fresh {
+		sudden := c.now-c.removed < lease.Length+lease.Slack
+		c.table = lease.NewTable(c.now, c.conf.peers, sudden)
+	}
+	if !leading {
+		c.failChange(fault.New("set members", fault.NotLeader, "%s leads", leader.Short()))
+	}
+	if changed && !leader.IsZero() {
+		c.holder.LeaderChanged()
+		for _, p := range c.window { // whatever the last leader had may be lost
+			p.next, p.retry = c.now, retryFirst
+		}
+		c.retry()
+		c.retryRounds()
+	}
+}

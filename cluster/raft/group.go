@@ -1,0 +1,252 @@
+package raft
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dfs/cluster"
+	"dfs/cluster/fault"
+	"dfs/cluster/lease"
+	"dfs/cluster/raft/wal"
+	"dfs/net/peer"
+	"dfs/net/wire"
+
+	pb "go.etcd.io/raft/v3/raftpb"
+)
+
+// Options of a Group. Self, Transport, Machine, Session, Now and Wall are needed, and Dir or Disk.
+type Options struct {
+	Self      cluster.PeerID
+	Cluster   string   // whose log this is; kept in the log's directory, another's is refused
+	Dir       string   // directory of the log
+	Disk      wal.Disk // instead of Dir
+	Transport peer.Transport
+	Machine   Machine
+	Session   uint64               // of this incarnation of the process; never used before
+	Mounted   bool                 // this peer has a mount: it holds a lease, and its kernel's word is waited for
+	Bootstrap bool                 // first peer of a new cluster; without effect on a log that has begun
+	Now       func() time.Duration // CLOCK_BOOTTIME
+	Wall      func() time.Time
+	Log       *slog.Logger // default none
+
+	Keep         uint64 // entries kept behind the machine's checkpoint for slow followers; default 10,000
+	KeepBytes    int64  // and no more than so many bytes of log for their sake; default 256 MiB
+	SegmentBytes int64  // see wal.Options
+	CacheBytes   int64
+
+	// Hooks. All may be nil. OnApplied and OnReset are called from the goroutine that applies, after each entry and
+	// after each snapshot. The others are called from the group's own goroutine and must not wait for the group.
+	OnApplied  func(index uint64)
+	OnReset    func(index uint64)
+	OnReleased func(lease.Seen)
+	OnLease    func(until time.Duration) // 0: the lease is lost; drop every cache, then call Rejoin
+	OnLeader   func(term uint64, leading bool)
+	OnReport   func(from cluster.PeerID, note []byte, prefix uint64) // on the leader
+}
+
+const (
+	inboxMax     = 8192 // events from the network that wait; more are dropped, as a network may
+	stopTransfer = time.Second
+	compactEvery = 20 // ticks
+)
+
+// Group is one peer's replica of the log, running. Safe for concurrent use.
+type Group struct {
+	o     Options
+	log   *wal.Log
+	slots chan struct{} // one for each proposal that is not yet applied here
+
+	inbox   *inbox
+	writer  *jobs[writeJob]
+	applier *jobs[applyJob]
+	shelf   shelf
+	durable atomic.Uint64 // the machine's checkpoint
+	told    uint64        // newest index given to OnApplied; of the goroutine that applies
+	closed  chan struct{} // closed when Run has ended
+
+	// Of the loop's goroutine.
+	core     *Core
+	waiters  map[uint64]*waiter
+	reads    map[uint64]chan uint64
+	changes  map[uint64]chan error
+	watches  []*watch
+	released lease.Seen
+	state    lease.State
+	until    time.Duration
+	term     uint64
+	leading  bool
+
+	mu     sync.Mutex
+	status Status
+}
+
+// Open opens the replica's log. Call it before Transport.Run, then Run. fault.Conflict if the log is another's, or does
+// not fit the machine's state: empty the machine and open again. fault.Corrupt if the log has rotted; fault.Busy if
+// another process has it.
+func Open(o Options) (*Group, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Keep == 0 {
+		o.Keep = 10_000
+	}
+	if o.KeepBytes == 0 {
+		o.KeepBytes = 256 << 20
+	}
+	disk := o.Disk
+	if disk == nil {
+		disk = wal.Dir(o.Dir)
+	}
+	log, err := wal.Open(disk, o.Cluster+"/"+o.Self.String(), wal.Options{SegmentBytes: o.SegmentBytes, CacheBytes: o.CacheBytes})
+	if err != nil {
+		return nil, err
+	}
+	g := &Group{
+		o: o, log: log,
+		slots:   make(chan struct{}, WindowMax),
+		inbox:   newInbox(),
+		writer:  newJobs[writeJob](),
+		applier: newJobs[applyJob](),
+		closed:  make(chan struct{}),
+		waiters: map[uint64]*waiter{},
+		reads:   map[uint64]chan uint64{},
+		changes: map[uint64]chan error{},
+	}
+	if err := g.begin(); err != nil {
+		log.Close()
+		return nil, err
+	}
+	o.Transport.Serve(wire.KindRaft, kindLast, g.handle)
+	o.Transport.Serve(wire.KindLease, wire.KindLease+15, g.handle)
+	return g, nil
+}
+
+// begin makes the core, unless the state must be fetched first.
+func (g *Group) begin() (err error) {
+	if g.o.Bootstrap && g.log.Last() == 0 {
+		entry, conf := Bootstrap(g.o.Self)
+		err := g.log.Save(wal.Batch{
+			Entries: []wal.Entry{{Index: 1, Term: 1, Kind: uint8(pb.EntryConfChangeV2), Data: entry}},
+			Hard:    &wal.Hard{Term: 1, Commit: 1},
+			Conf:    &wal.Conf{Index: 1, Data: conf},
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if g.stateless() {
+		return nil
+	}
+	g.core, err = NewCore(CoreOptions{
+		Self: g.o.Self, Session: g.o.Session, Applied: g.o.Machine.Applied(), Mounted: g.o.Mounted,
+		Epoch: uint64(g.o.Wall().UnixNano()), Log: g.o.Log,
+	}, g.log, g.o.Now())
+	return err
+}
+
+// stateless reports whether the machine is empty and the log does not reach back to the beginning.
+func (g *Group) stateless() bool { return g.o.Machine.Applied() == 0 && g.log.First() > 1 }
+
+// handle takes what other peers send.
+func (g *Group) handle(ctx context.Context, from cluster.PeerID, kind wire.Kind, body wire.Body) (wire.Message, error) {
+	switch kind {
+	case kindSnapOpen:
+		return g.serveOpen(ctx, from, body)
+	case kindSnapNext:
+		return g.serveNext(ctx, from, body)
+	}
+	g.inbox.offer(func() {
+		if err := g.core.Receive(g.o.Now(), from, kind, body); err != nil {
+			g.o.Log.Warn("message refused", "peer", from.Short(), "err", err)
+		}
+	})
+	return nil, nil
+}
+
+type waiter struct {
+	applied  chan Outcome  // one
+	released chan struct{} // closed
+	done     bool          // applied has had its outcome; of the loop, as is gone
+	gone     bool          // nobody waits any more
+}
+
+// Propose brings body into the log. It returns when body is committed, applied here, and released: every mount that
+// holds a lease has taken it in. Body must not be changed afterwards.
+//
+// fault.Timeout, fault.Canceled: ctx ended; the op may still happen. fault.Closed: the group ended, likewise.
+// fault.TooBig: nothing happened.
+func (g *Group) Propose(ctx context.Context, body []byte) (index uint64, result []byte, err error) {
+	return g.propose(ctx, body, true)
+}
+
+// ProposeApplied is Propose that does not wait for the release. Nobody may be told of the result who could then look
+// for it on another mount.
+func (g *Group) ProposeApplied(ctx context.Context, body []byte) (index uint64, result []byte, err error) {
+	return g.propose(ctx, body, false)
+}
+
+func (g *Group) propose(ctx context.Context, body []byte, release bool) (uint64, []byte, error) {
+	const op = "propose"
+	if len(body) > BodyMax {
+		return 0, nil, fault.New(op, fault.TooBig, "%d bytes", len(body))
+	}
+	select {
+	case g.slots <- struct{}{}:
+	case <-ctx.Done():
+		return 0, nil, ended(op, ctx)
+	case <-g.closed:
+		return 0, nil, fault.New(op, fault.Closed, "")
+	}
+	w := &waiter{applied: make(chan Outcome, 1), released: make(chan struct{})}
+	var seq uint64
+	g.inbox.post(func() {
+		var err error
+		if seq, err = g.core.Propose(g.o.Now(), g.o.Wall().UnixNano(), body); err != nil {
+			panic(err) // slots and size were counted before
+		}
+		g.waiters[seq] = w
+	})
+	var out Outcome
+	select {
+	case out = <-w.applied:
+	case <-ctx.Done():
+		g.abandon(w, &seq)
+		return 0, nil, ended(op, ctx)
+	case <-g.closed:
+		return 0, nil, fault.New(op, fault.Closed, "")
+	}
+	if !release {
+		g.abandon(w, &seq)
+		return out.Index, out.Result, nil
+	}
+	select {
+	case <-w.released:
+		return out.Index, out.Result, nil
+	case <-ctx.Done():
+		g.abandon(w, &seq)
+		return 0, nil, ended(op, ctx)
+	case <-g.closed:
+		return 0, nil, fault.New(op, fault.Closed, "")
+	}
+}
+
+// abandon forgets a waiter; the proposal itself goes on until it is settled. Seq is the loop's to read.
+func (g *Group) abandon(w *waiter, seq *uint64) {
+	g.inbox.post(func() {
+		w.gone = true
+		if w.done {
+			delete(g.waiters, *seq)
+			g.core.Forget(*seq)
+		}
+	})
+}
+
+func ended(op string, ctx context.Context) error {
+	if ctx.Err() == context.DeadlineExceeded {
+		return fault.Because(op, fault.Timeout, ctx.Err())
+	}
+	return fault.Because(op, fault.Canceled, ctx.Err())
+}

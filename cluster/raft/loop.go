@@ -1,0 +1,368 @@
+package raft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"dfs/cluster"
+	"dfs/cluster/fault"
+	"dfs/cluster/lease"
+)
+
+// Run runs the replica until ctx ends or it cannot go on: a failed write, sync or apply, a log that is not what it
+// promised. It hands leadership over first, if it can within a second, so the transport must run longer than this.
+// On return all goroutines have ended and the log is closed; the error is nil if ctx ended.
+func (g *Group) Run(ctx context.Context) error {
+	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	defer close(g.closed)
+	defer g.shelf.clear()
+	err := g.prepare(ctx)
+	if err == nil {
+		var wg sync.WaitGroup
+		run := func(fn func(context.Context) error) {
+			wg.Go(func() {
+				if err := fn(work); err != nil {
+					stop(err)
+				}
+			})
+		}
+		run(g.write)
+		run(g.apply)
+		err = g.loop(ctx, work)
+		stop(err)
+		wg.Wait()
+	}
+	if cause := context.Cause(work); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	if cerr := g.log.Close(); err == nil {
+		err = cerr
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return fault.Wrap("raft", err)
+}
+
+// prepare fetches the state if there is none, and brings it to where the core begins.
+func (g *Group) prepare(ctx context.Context) error {
+	if g.core == nil {
+		if err := g.rebuild(ctx); err != nil {
+			return err
+		}
+		if err := g.begin(); err != nil {
+			return err
+		}
+	}
+	m := g.o.Machine
+	g.durable.Store(m.Durable())
+	g.told = m.Applied()
+	for next := max(m.Applied()+1, g.log.First()); next <= g.log.Conf().Index && next <= g.log.Last(); {
+		es, err := g.log.Entries(next, g.log.Conf().Index+1, applyBytes)
+		if err != nil {
+			return err
+		}
+		for _, e := range es {
+			out, err := decodeWAL(e)
+			if err != nil {
+				return fault.Because("raft replay", fault.Corrupt, err)
+			}
+			if err := g.applyEntry(&out); err != nil {
+				return err
+			}
+			next = e.Index + 1
+		}
+	}
+	return ctx.Err()
+}
+
+// loop owns the core.
+func (g *Group) loop(ctx, work context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			cp, ok := p.(corePanic)
+			if !ok {
+				panic(p)
+			}
+			err = fault.New("raft", fault.Corrupt, "%s", cp.text)
+		}
+	}()
+	tick := time.NewTicker(Heartbeat)
+	defer tick.Stop()
+	ticks := 0
+	stopping, patience := ctx.Done(), (<-chan time.Time)(nil)
+	g.carryOut(g.core.Next())
+	for {
+		select {
+		case <-g.inbox.ready:
+		case <-tick.C:
+			g.core.Tick(g.o.Now())
+			if ticks++; ticks%compactEvery == 0 {
+				g.compact()
+			}
+			g.shelf.expire(g.o.Now())
+		case <-stopping:
+			stopping = nil
+			g.core.Resign(g.o.Now())
+			if g.core.Transfer(g.o.Now(), cluster.PeerID{}) != nil {
+				return nil
+			}
+			timer := time.NewTimer(stopTransfer)
+			defer timer.Stop()
+			patience = timer.C
+		case <-patience:
+			return nil
+		case <-work.Done():
+			return context.Cause(work)
+		}
+		for _, fn := range g.inbox.take() {
+			fn()
+		}
+		g.carryOut(g.core.Next())
+		if patience != nil && !g.core.leading {
+			return nil
+		}
+	}
+}
+
+// carryOut does what the core wants done.
+func (g *Group) carryOut(e Effects) {
+	for _, l := range e.Send {
+		g.o.Transport.Send(l.To, l.Message)
+	}
+	for _, w := range e.Write {
+		g.writer.push(writeJob{write: w})
+	}
+	for _, a := range e.Apply {
+		g.applier.push(applyJob{apply: a})
+	}
+	if e.Snapshot {
+		g.applier.push(applyJob{open: func(s Snapshot, index uint64) {
+			g.shelf.put(s, index, g.o.Now())
+			g.inbox.post(func() { g.core.SnapshotOpened(g.o.Now(), index) })
+		}})
+	}
+	for _, out := range e.Applied {
+		<-g.slots
+		w := g.waiters[out.Seq]
+		w.done = true
+		w.applied <- out
+		if w.gone {
+			delete(g.waiters, out.Seq)
+			g.core.Forget(out.Seq)
+		}
+	}
+	for _, seq := range e.Released {
+		if w := g.waiters[seq]; w != nil {
+			close(w.released)
+			delete(g.waiters, seq)
+		}
+	}
+	for _, r := range e.Reads {
+		if ch := g.reads[r.Token]; ch != nil {
+			ch <- r.Index
+			delete(g.reads, r.Token)
+		}
+	}
+	for _, c := range e.Changed {
+		if ch := g.changes[c.Token]; ch != nil {
+			ch <- c.Err
+			delete(g.changes, c.Token)
+		}
+	}
+	if g.o.OnReport != nil {
+		for _, t := range e.Reports {
+			g.o.OnReport(t.From, t.Note, t.Prefix)
+		}
+	}
+	g.tellHooks()
+	g.watches = slices.DeleteFunc(g.watches, func(w *watch) bool {
+		if !w.gone && !w.met() {
+			return false
+		}
+		close(w.done)
+		return true
+	})
+}
+
+// tellHooks calls the hooks whose subject has changed.
+func (g *Group) tellHooks() {
+	seen := g.core.Released()
+	if g.o.OnReleased != nil && (seen.Prefix != g.released.Prefix || !slices.Equal(seen.Except, g.released.Except)) {
+		g.o.OnReleased(seen)
+	}
+	g.released = seen
+	state, until := g.core.Lease(g.o.Now())
+	if g.o.OnLease != nil {
+		switch {
+		case state == lease.Held && until != g.until:
+			g.o.OnLease(until)
+		case state == lease.Lost && g.state != lease.Lost:
+			g.o.OnLease(0)
+		}
+	}
+	g.state, g.until = state, until
+	if g.core.term != g.term || g.core.leading != g.leading {
+		g.term, g.leading = g.core.term, g.core.leading
+		g.o.Log.Info("leader", "term", g.term, "peer", g.core.leader.Short(), "leading", g.leading)
+		if g.o.OnLeader != nil {
+			g.o.OnLeader(g.term, g.leading)
+		}
+	}
+}
+
+type watch struct {
+	met  func() bool
+	gone bool
+	done chan struct{}
+}
+
+// ask runs fn in the loop and waits until it has. It reports false if the group ended first.
+func (g *Group) ask(ctx context.Context, fn func()) error {
+	done := make(chan struct{})
+	g.inbox.post(func() {
+		fn()
+		close(done)
+	})
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ended("raft", ctx)
+	case <-g.closed:
+		return fault.New("raft", fault.Closed, "")
+	}
+}
+
+// Status returns the replica's state now; after Run has ended, its last.
+func (g *Group) Status() Status {
+	select {
+	case <-g.closed:
+	default:
+		_ = g.ask(context.Background(), func() {
+			s := g.core.Status(g.o.Now())
+			g.mu.Lock()
+			g.status = s
+			g.mu.Unlock()
+		})
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.status
+}
+
+// ReadIndex returns an index such that a read of the state there, or later, misses nothing that had happened when it
+// was called. It works on every peer. fault.Timeout.
+func (g *Group) ReadIndex(ctx context.Context) (uint64, error) {
+	const op = "read index"
+	ch := make(chan uint64, 1)
+	var token uint64
+	g.inbox.post(func() {
+		token = g.core.ReadIndex(g.o.Now())
+		g.reads[token] = ch
+	})
+	select {
+	case index := <-ch:
+		return index, nil
+	case <-ctx.Done():
+		g.inbox.post(func() {
+			delete(g.reads, token)
+			g.core.Unread(token)
+		})
+		return 0, ended(op, ctx)
+	case <-g.closed:
+		return 0, fault.New(op, fault.Closed, "")
+	}
+}
+
+// SetMembers makes the group consist of voters and learners and nobody else, and returns when it does. New voters
+// learn first. It may be repeated. fault.NotLeader: ask the leader (also when this peer led, and handed over
+// because it is not to vote any more). fault.Conflict: another SetMembers took its place.
+func (g *Group) SetMembers(ctx context.Context, voters, learners []cluster.PeerID) error {
+	ch := make(chan error, 1)
+	var token uint64
+	var refused error
+	err := g.ask(ctx, func() {
+		token, refused = g.core.SetMembers(g.o.Now(), voters, learners)
+		if refused == nil {
+			g.changes[token] = ch
+		}
+	})
+	if err != nil || refused != nil {
+		return errors.Join(err, refused)
+	}
+	select {
+	case err := <-ch:
+		return err
+	case <-ctx.Done():
+		g.inbox.post(func() { delete(g.changes, token) })
+		return ended("set members", ctx)
+	case <-g.closed:
+		return fault.New("set members", fault.Closed, "")
+	}
+}
+
+// Transfer hands leadership to a voter, and returns when this peer has seen it lead. A zero id means whoever is
+// furthest. fault.NotLeader, fault.NotExist, fault.Invalid, fault.Timeout.
+func (g *Group) Transfer(ctx context.Context, to cluster.PeerID) error {
+	w := &watch{done: make(chan struct{})}
+	var refused error
+	err := g.ask(ctx, func() {
+		if refused = g.core.Transfer(g.o.Now(), to); refused != nil {
+			return
+		}
+		w.met = func() bool {
+			return !g.core.leading && !g.core.leader.IsZero() && (to.IsZero() || g.core.leader == to)
+		}
+		g.watches = append(g.watches, w)
+	})
+	if err != nil || refused != nil {
+		return errors.Join(err, refused)
+	}
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		g.inbox.post(func() { w.gone = true })
+		return ended("transfer", ctx)
+	case <-g.closed:
+		return fault.New("transfer", fault.Closed, "")
+	}
+}
+
+// Took says what this peer's kernel has taken in.
+func (g *Group) Took(seen lease.Seen) {
+	g.inbox.post(func() { g.core.Took(g.o.Now(), seen) })
+}
+
+// Note replaces the note that travels with this peer's reports to the leader, at most 48 KiB.
+func (g *Group) Note(note []byte) {
+	g.inbox.post(func() { g.core.Note(g.o.Now(), note) })
+}
+
+// Report is Took and Note in one.
+func (g *Group) Report(prefix uint64, except []uint64, note []byte) {
+	g.inbox.post(func() {
+		g.core.Note(g.o.Now(), note)
+		g.core.Took(g.o.Now(), lease.NewSeen(prefix, except))
+	})
+}
+
+// Rejoin asks for a lease anew after OnLease(0), once every cache has been dropped.
+func (g *Group) Rejoin() {
+	g.inbox.post(func() { g.core.Rejoin(g.o.Now()) })
+}
+
+// Resign gives this peer's lease up for good: its mount is gone.
+func (g *Group) Resign() {
+	g.inbox.post(func() { g.core.Resign(g.o.Now()) })
+}
+
+func (s Status) String() string {
+	return fmt.Sprintf("term %d, leader %s, log %d-%d, commit %d, applied %d", s.Term, s.Leader.Short(), s.First, s.Last, s.Commit, s.Applied)
+}
