@@ -1,0 +1,94 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"dfs/cluster/fault"
+)
+
+// Identity is what a store directory says it is, in its file called ID.
+type Identity struct {
+	Store   [16]byte // random, made with the store
+	Cluster [16]byte
+}
+
+const idName = "ID"
+
+func (id Identity) text() string {
+	return fmt.Sprintf("dfs block store, format 1\nstore %x\ncluster %x\n", id.Store, id.Cluster)
+}
+
+func parseIdentity(text string) (id Identity, err error) {
+	var store, cluster []byte
+	_, err = fmt.Sscanf(text, "dfs block store, format 1\nstore %x\ncluster %x\n", &store, &cluster)
+	if err != nil || len(store) != len(id.Store) || len(cluster) != len(id.Cluster) {
+		return id, fault.New("segment open", fault.Conflict, "the file %s cannot be read", idName)
+	}
+	return Identity{[16]byte(store), [16]byte(cluster)}, nil
+}
+
+// identify returns the directory's identity, giving it one if it is empty.
+func identify(d Disk, o Options) (Identity, error) {
+	f, err := d.Open(idName, false)
+	if errors.Is(err, os.ErrNotExist) {
+		return newIdentity(d, o)
+	}
+	if err != nil {
+		return Identity{}, diskError("segment open", err)
+	}
+	b := make([]byte, 256)
+	n, err := f.ReadAt(b, 0)
+	closeErr := f.Close()
+	if err != nil && !errors.Is(err, io.EOF) || closeErr != nil {
+		return Identity{}, diskError("segment open", errors.Join(err, closeErr))
+	}
+	if n == 0 { // the machine stopped while the store was being made
+		return newIdentity(d, o)
+	}
+	id, err := parseIdentity(string(b[:n]))
+	switch {
+	case err != nil:
+		return Identity{}, err
+	case o.Store != [16]byte{} && o.Store != id.Store:
+		return Identity{}, fault.New("segment open", fault.Conflict, "store %x here, %x was expected", id.Store, o.Store)
+	case o.Cluster != [16]byte{} && o.Cluster != id.Cluster:
+		return Identity{}, fault.New("segment open", fault.Conflict, "cluster %x here, %x was expected", id.Cluster, o.Cluster)
+	}
+	return id, nil
+}
+
+func newIdentity(d Disk, o Options) (Identity, error) {
+	if o.Store != [16]byte{} {
+		return Identity{}, fault.New("segment open", fault.Conflict, "store %x is not here", o.Store)
+	}
+	names, err := d.Names()
+	if err != nil {
+		return Identity{}, diskError("segment open", err)
+	}
+	for _, n := range names {
+		if strings.HasSuffix(n, suffix) {
+			return Identity{}, fault.New("segment open", fault.Conflict, "segments are here, but no file %s", idName)
+		}
+	}
+	id := Identity{Cluster: o.Cluster}
+	if _, err := io.ReadFull(o.Rand, id.Store[:]); err != nil {
+		return Identity{}, fault.Wrap("segment open", err)
+	}
+	f, err := d.Open(idName, true)
+	if err != nil {
+		return Identity{}, diskError("segment open", err)
+	}
+	err = f.WriteAll(0, [][]byte{[]byte(id.text())})
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = d.Sync()
+	}
+	return id, diskError("segment open", err)
+}

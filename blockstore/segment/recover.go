@@ -1,0 +1,251 @@
+package segment
+
+import (
+	"errors"
+	"io"
+	"maps"
+	"slices"
+
+	"dfs/blockstore"
+	"dfs/cluster/fault"
+)
+
+// recover opens the segments and brings the index up to the end of the stream.
+func (s *Store) recover() error {
+	if err := s.openSegments(); err != nil {
+		return err
+	}
+	from, victim, err := s.readPosition()
+	if err != nil || !s.reaches(from) {
+		s.o.Log.Warn("segment: the index does not fit the segments and is rebuilt", "err", err)
+		if err := s.index.Wipe(); err != nil {
+			return err
+		}
+		from, victim = position{}, 0
+	}
+	s.seq = from.seq
+	if s.segments[victim] != nil {
+		s.victim = victim
+	}
+	if err := s.replay(from); err != nil {
+		return err
+	}
+	if err := s.count(); err != nil {
+		return err
+	}
+	if s.active != nil && (from != position{s.active.number, s.active.size, s.seq} || len(s.pending) > 0) {
+		if err := s.syncOnce(); err != nil {
+			return err
+		}
+	}
+	s.synced = s.seq
+	return nil
+}
+
+func (s *Store) openSegments() error {
+	names, err := s.disk.Names()
+	if err != nil {
+		return diskError("segment open", err)
+	}
+	for _, name := range names {
+		n, is := segmentNumber(name)
+		if !is {
+			continue
+		}
+		f, err := s.disk.Open(name, false)
+		if err != nil {
+			return diskError("segment open", err)
+		}
+		seg := &segment{number: n, file: f, refs: 1}
+		s.segments[n] = seg
+		if seg.size, err = f.Size(); err != nil {
+			return diskError("segment open", err)
+		}
+		s.disk0 += seg.size
+		if s.active == nil || n > s.active.number {
+			s.active = seg
+		}
+	}
+	return nil
+}
+
+// reaches reports whether the stream goes as far as p, which was synced when it was written down.
+func (s *Store) reaches(p position) bool {
+	if p == (position{}) {
+		return true
+	}
+	if s.active == nil || s.active.number < p.segment {
+		return false
+	}
+	seg := s.segments[p.segment]
+	return seg == nil || seg.size >= p.offset // compacted away since, or long enough
+}
+
+// replay applies every record after from to the index, the last segment's only if their blocks are whole, and cuts off
+// what follows the last of them.
+func (s *Store) replay(from position) error {
+	for _, n := range slices.Sorted(maps.Keys(s.segments)) {
+		if n < from.segment {
+			continue
+		}
+		seg := s.segments[n]
+		start := int64(0)
+		if n == from.segment {
+			start = from.offset
+		}
+		end, err := s.scan(seg, start, seg == s.active, s.apply)
+		if err != nil {
+			return err
+		}
+		if seg == s.active && end < seg.size {
+			if err := seg.file.Truncate(end); err != nil {
+				return diskError("segment open", err)
+			}
+			s.disk0 -= seg.size - end
+			seg.size = end
+		}
+	}
+	return nil
+}
+
+// scanned is a record met by scan, without its blocks.
+type scanned struct {
+	header
+	meta []byte
+}
+
+// scan calls fn for each sound record of seg from start on and returns the end of the last. What is not a record is
+// passed over in steps of the alignment. With whole, the blocks must match their sums too.
+func (s *Store) scan(seg *segment, start int64, whole bool, fn func(*scanned) error) (int64, error) {
+	w := &window{file: seg.file, size: seg.size}
+	end := start
+	var data []byte
+	for at := start; at+headerSize <= seg.size; {
+		b, err := w.bytes(at, headerSize)
+		if err != nil {
+			return end, diskError("segment scan", err)
+		}
+		h, err := decodeHeader(s.id.Store, b)
+		if errors.Is(err, fault.Unsupported) {
+			return end, err
+		}
+		if err != nil || h.segment != seg.number || h.offset != at || h.cluster != s.id.Cluster || at+h.size() > seg.size {
+			at += alignment
+			w.ahead = 1 << 18
+			continue
+		}
+		w.ahead = 0
+		meta, err := w.bytes(at+headerSize, int64(h.metaLen()))
+		if err != nil {
+			return end, diskError("segment scan", err)
+		}
+		r := &scanned{h, slices.Clone(meta)}
+		_, sums, err := h.decodeMeta(r.meta)
+		if err != nil {
+			at += alignment
+			continue
+		}
+		if whole && h.held > 0 {
+			data = slices.Grow(data[:0], int(h.held)*blockstore.Size)[:int(h.held)*blockstore.Size]
+			if _, err := seg.file.ReadAt(data, at+h.dataAt()); err != nil && !errors.Is(err, io.EOF) {
+				return end, diskError("segment scan", err)
+			}
+			if blockstore.Verify(data, sums) != nil {
+				at += h.size() // torn
+				continue
+			}
+		}
+		if err := fn(r); err != nil {
+			return end, err
+		}
+		at += h.size()
+		end = at
+	}
+	return end, nil
+}
+
+// apply does to the index what r says. Records whose sequence number goes back are left-overs of failed writes.
+func (s *Store) apply(r *scanned) error {
+	if r.seq <= s.seq {
+		return nil
+	}
+	s.seq = r.seq
+	set, _, err := r.decodeMeta(r.meta)
+	if err != nil {
+		return err
+	}
+	var next *entry
+	switch r.kind {
+	case kindPut, kindMove:
+		next = &entry{segment: r.segment, offset: r.offset, blocks: r.blocks, kept: set}
+		if r.kind == kindMove && s.segments[r.from] != nil {
+			s.victim = r.from
+		}
+	case kindTombstone:
+		e, err := s.lookup(r.extent)
+		if err != nil || e == nil {
+			return err
+		}
+		next = e.without(set.And(e.held()))
+	}
+	s.pending[r.extent] = next
+	if len(s.pending) >= maxPending {
+		// Without a position: should this opening be interrupted, the next replays all of it again.
+		return s.flushUnplaced()
+	}
+	return nil
+}
+
+// flushUnplaced moves what is pending into the index, whose position stays what it was.
+func (s *Store) flushUnplaced() error {
+	from, _, err := s.readPosition()
+	if err != nil {
+		return err
+	}
+	if err := s.flush(s.pending, from, s.victim); err != nil {
+		return err
+	}
+	s.pending = changes{}
+	return nil
+}
+
+// count goes through the index once: live bytes a segment, and entries whose segment is gone are dropped. (Their
+// deletes were compacted away after the index's last flush.)
+func (s *Store) count() error {
+	lost := changes{}
+	err := s.each(blockstore.ID{}, func(id blockstore.ID, e *entry) bool {
+		seg := s.segments[e.segment]
+		h := e.header()
+		if seg == nil || e.offset+h.size() > seg.size {
+			lost[id] = nil
+			return true
+		}
+		seg.live += e.liveBytes()
+		s.live0 += e.liveBytes()
+		return true
+	})
+	maps.Copy(s.pending, lost)
+	return err
+}
+
+// window reads a file through a small buffer.
+type window struct {
+	file  File
+	size  int64
+	ahead int // bytes to read beyond what is asked for; 0 takes 4 KiB
+	at    int64
+	buf   []byte
+}
+
+func (w *window) bytes(at, n int64) ([]byte, error) {
+	if at < w.at || at+n > w.at+int64(len(w.buf)) {
+		want := min(max(n, int64(w.ahead), 4096), w.size-at)
+		w.buf = slices.Grow(w.buf[:0], int(want))[:want]
+		w.at = at
+		if got, err := w.file.ReadAt(w.buf, at); got < len(w.buf) && err != nil && !errors.Is(err, io.EOF) {
+			w.buf = w.buf[:0]
+			return nil, err
+		}
+	}
+	return w.buf[at-w.at : at-w.at+n], nil
+}

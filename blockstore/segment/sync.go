@@ -1,0 +1,115 @@
+package segment
+
+import (
+	"context"
+	"maps"
+
+	"dfs/cluster/fault"
+)
+
+// Sync: the first caller syncs for all who come while it does, the next of them for those.
+func (s *Store) Sync(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fault.Because("segment sync", fault.Canceled, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	target := s.seq
+	for s.failed == nil && s.synced < target {
+		if s.syncing == nil {
+			done := make(chan struct{})
+			s.syncing = done
+			s.mu.Unlock()
+			err := s.syncOnce()
+			s.mu.Lock()
+			s.syncing = nil
+			close(done)
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		wait := s.syncing
+		s.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+		}
+		s.mu.Lock()
+		if ctx.Err() != nil {
+			return fault.Because("segment sync", fault.Canceled, ctx.Err())
+		}
+	}
+	return s.failed
+}
+
+// syncOnce makes everything appended so far safe: the file first, the index after it. A failure of either is for
+// ever: the kernel may have dropped the pages, and a second try would find nothing to complain of.
+func (s *Store) syncOnce() error {
+	s.mu.Lock()
+	seg := s.active
+	if seg == nil {
+		s.synced = s.seq
+		s.mu.Unlock()
+		return nil
+	}
+	seg.refs++
+	to := position{seg.number, seg.size, s.seq}
+	victim := s.victim
+	s.flushing, s.pending = s.pending, changes{}
+	s.unsynced = 0
+	s.mu.Unlock()
+	err := seg.file.Sync()
+	if err == nil {
+		err = s.flush(s.flushing, to, victim)
+	}
+	s.release(seg)
+	if err != nil {
+		s.keepFlushing()
+		return s.fail(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flushing = changes{}
+	s.synced = to.seq
+	return nil
+}
+
+// keepFlushing puts changes back that could not be written, so that reads still find them.
+func (s *Store) keepFlushing() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.Copy(s.flushing, s.pending)
+	s.pending, s.flushing = s.flushing, changes{}
+}
+
+// pressed syncs when more waits for it than may.
+func (s *Store) pressed(ctx context.Context) error {
+	s.mu.Lock()
+	much := len(s.pending) > maxPending || s.unsynced > maxUnsynced
+	s.mu.Unlock()
+	if much {
+		return s.Sync(ctx)
+	}
+	return nil
+}
+
+// Run syncs what has waited for SyncEvery and compacts, until ctx ends.
+func (s *Store) Run(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.compactLoop(ctx)
+	}()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-s.o.After(s.o.SyncEvery):
+			if err := s.Sync(ctx); err != nil && ctx.Err() == nil {
+				s.o.Log.Error("segment: sync", "err", err)
+			}
+		}
+	}
+	<-done
+	return nil
+}
