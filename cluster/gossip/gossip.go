@@ -107,7 +107,7 @@ func (g *Gossip) Close() { g.transport.Shutdown() }
 // Accept takes over a gossip stream that a member opened. It never blocks; a stream there is no use for is closed.
 func (g *Gossip) Accept(conn net.Conn) { g.transport.accept(conn) }
 
-// Run gossips until ctx ends. Members that do not answer are tried again for as long as they are members. When it
+// Run gossips until ctx ends, and then tells the others that it stops; membership stays. Members that do not answer are tried again for as long as they are members. When it
 // returns the port is free and every goroutine of ours has ended; memberlist's own end by themselves within a
 // probe, deaf and mute.
 func (g *Gossip) Run(ctx context.Context) error {
@@ -124,8 +124,9 @@ func (g *Gossip) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { g.announce(ctx, list) })
-	wg.Go(func() { g.rejoin(ctx, list) })
+	wg.Go(func() { g.rejoin(ctx) })
 	g.notify(ctx)
+	list.Leave(2 * g.o.Probe) // so that nobody waits for us; an error says that somebody may
 	return nil
 }
 
@@ -186,20 +187,34 @@ func (g *Gossip) announce(ctx context.Context, list *memberlist.Memberlist) {
 	})
 }
 
-// rejoin looks for members that do not answer: all at first, then one at random each time.
-func (g *Gossip) rejoin(ctx context.Context, list *memberlist.Memberlist) {
-	first := true
+// rejoin looks for members that do not answer: all at first, some at once, then one at random each time.
+func (g *Gossip) rejoin(ctx context.Context) {
+	lost := g.lost()
+	rand.Shuffle(len(lost), func(i, j int) { lost[i], lost[j] = lost[j], lost[i] })
+	var wg sync.WaitGroup
+	for i := range min(len(lost), joinsAtOnce) {
+		wg.Go(func() {
+			for k := i; k < len(lost) && ctx.Err() == nil; k += joinsAtOnce {
+				if !g.alive(lost[k]) {
+					g.Join(lost[k])
+				}
+			}
+		})
+	}
+	wg.Wait()
 	every(ctx, g.o.Refresh, func() {
-		lost := slices.DeleteFunc(slices.Clone(g.o.Members()), func(id cluster.PeerID) bool { return id == g.o.Self || g.alive(id) })
-		if len(lost) == 0 {
-			return
+		if lost := g.lost(); len(lost) > 0 {
+			g.Join(lost[rand.IntN(len(lost))])
 		}
-		if !first {
-			lost = []cluster.PeerID{lost[rand.IntN(len(lost))]}
-		}
-		first = false
-		g.Join(lost...)
 	})
+}
+
+// joinsAtOnce bounds the first look for members: a machine that is off takes two seconds each.
+const joinsAtOnce = 8
+
+// lost returns the members that are not heard.
+func (g *Gossip) lost() []cluster.PeerID {
+	return slices.DeleteFunc(slices.Clone(g.o.Members()), func(id cluster.PeerID) bool { return id == g.o.Self || g.alive(id) })
 }
 
 // notify calls OnChange, and looks for peers that have become suspect, until ctx ends.

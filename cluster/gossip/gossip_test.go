@@ -23,8 +23,9 @@ type town struct {
 
 type citizen struct {
 	*Gossip
-	id   cluster.PeerID
-	stop func() // returns when Run has
+	id    cluster.PeerID
+	stop  func() // returns when Run has
+	crash func() // from now on nothing comes or goes
 }
 
 var key = bytes.Repeat([]byte{7}, 32)
@@ -107,6 +108,13 @@ func (w *town) start(i byte, change ...func(*Options)) *citizen {
 		}
 	})
 	var once sync.Once
+	crash := func() {
+		w.mu.Lock()
+		delete(w.streams, id)
+		w.mu.Unlock()
+		streams.Close()
+		g.Close()
+	}
 	c := &citizen{g, id, func() {
 		once.Do(func() {
 			w.mu.Lock()
@@ -116,7 +124,7 @@ func (w *town) start(i byte, change ...func(*Options)) *citizen {
 			streams.Close()
 			wg.Wait()
 		})
-	}}
+	}, crash}
 	w.t.Cleanup(c.stop)
 	return c
 }
@@ -164,14 +172,22 @@ func TestReportsSpread(t *testing.T) {
 // TestBackAtAnotherAddress: a peer that stops is dead; when it starts again elsewhere it is found again by its id,
 // although the address book of the others still has the old place.
 func TestBackAtAnotherAddress(t *testing.T) {
+	t.Run("after a stop", func(t *testing.T) { back(t, func(c *citizen) { c.stop() }) })
+	t.Run("after a crash", func(t *testing.T) { back(t, func(c *citizen) { c.crash() }) })
+}
+
+func back(t *testing.T, end func(*citizen)) {
 	w := newTown(t)
 	a, b, c := w.join(1), w.join(2), w.join(3)
 	a.until(t, "alive", c, alive)
 	b.until(t, "alive", c, alive)
 	was := c.Addr()
-	c.stop()
+	end(c)
+	start := time.Now()
 	a.until(t, "stopped", c, dead)
 	b.until(t, "stopped", c, dead)
+	t.Logf("noticed after %v, probing every %v", time.Since(start), a.o.Probe)
+	c.stop()
 	c = w.join(3)
 	if c.Addr() == was {
 		t.Skip("the kernel gave the same port again")
