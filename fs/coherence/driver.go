@@ -18,7 +18,7 @@ type Kernel interface {
 	InvalInode(ino meta.Ino, off, n int64) error
 	InvalEntry(dir meta.Ino, name string) error
 	ExpireEpoch() error // fault.Unsupported before Linux 6.16
-	Inodes() []meta.Ino // those the kernel holds
+	Remembered() []meta.Ino // the inodes the kernel holds
 }
 
 // CutOff says what a mount does when its lease has been gone for long.
@@ -39,7 +39,6 @@ type Options struct {
 	Now         func() time.Duration // CLOCK_BOOTTIME
 	WhenCutOff  CutOff
 	CutOffAfter time.Duration // default 15 s
-	EpochOK     bool          // the kernel can expire names without a lock
 	Log         *slog.Logger
 }
 
@@ -58,6 +57,7 @@ type Driver struct {
 
 	mu      sync.Mutex
 	kernel  Kernel // nil: nothing is cached, nothing to notify
+	epoch   bool   // the kernel can expire names without a lock
 	mount   *Mount
 	until   time.Duration // end of the lease; 0 none
 	held    bool          // until was set and the caches have not been dropped since
@@ -77,18 +77,20 @@ func NewDriver(applied uint64, o Options) *Driver {
 	}
 	return &Driver{
 		o:       o,
-		mount:   NewMount(o.Session, applied, o.EpochOK),
+		mount:   NewMount(o.Session, applied, true),
 		lostAt:  o.Now(),
 		changed: make(chan struct{}),
 		work:    make(chan struct{}, 1),
 	}
 }
 
-// Attach gives the driver its kernel. Call it before the kernel's first request is answered.
-func (d *Driver) Attach(k Kernel) {
+// Attach gives the driver its kernel. Call it before the kernel's first request is answered. With epoch, names can be
+// expired without a lock.
+func (d *Driver) Attach(k Kernel, epoch bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.kernel = k
+	d.kernel, d.epoch = k, epoch
+	d.mount.EpochOK(epoch)
 }
 
 // Applied takes the changes of one log entry, in order, after its state has become readable; one without any too.
@@ -242,7 +244,7 @@ func (d *Driver) validity(obj Object, cache bool) (time.Duration, bool) {
 	}
 	valid := d.until - now
 	if obj.kind == entry || obj.kind == list {
-		if !d.o.EpochOK {
+		if !d.epoch {
 			valid = min(valid, OldKernelValidity)
 		}
 		d.mount.Named(obj.ino, now+valid)
@@ -378,18 +380,18 @@ func tell(k Kernel, n Notify) error {
 // have expired and drops the pages of a file that changed.
 func (d *Driver) dropCaches(senders *sync.WaitGroup) {
 	d.mu.Lock()
-	k, drop := d.kernel, d.drop
+	k, epoch, drop := d.kernel, d.epoch, d.drop
 	d.mu.Unlock()
 	if !drop {
 		return
 	}
 	if k != nil {
-		if d.o.EpochOK {
+		if epoch {
 			if err := k.ExpireEpoch(); err != nil {
 				d.o.Log.Warn("kernel refused to expire its names", "err", err)
 			}
 		}
-		inos := k.Inodes()
+		inos := k.Remembered()
 		for _, ino := range inos {
 			if err := k.InvalInode(ino, -1, 0); err != nil {
 				d.o.Log.Warn("kernel refused an invalidation", "ino", ino, "err", err)

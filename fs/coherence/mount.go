@@ -84,6 +84,9 @@ func NewMount(session, applied uint64, epochOK bool) *Mount {
 	return m
 }
 
+// EpochOK says whether names can be expired without a lock.
+func (m *Mount) EpochOK(ok bool) { m.epochOK = ok }
+
 // Reset forgets everything: the kernel's caches are dropped, the state is that after index, and nobody knows what
 // changed on the way there.
 func (m *Mount) Reset(index uint64) {
