@@ -41,8 +41,8 @@ const (
 const (
 	EntryBytes  = 1 << 20 // of keys and values that one entry writes, beyond its first proposal
 	EntryWrites = 8192    // keys that one entry writes, beyond its first proposal
-	OpBytes     = 2 << 20 // of keys and values that one proposal writes
-	OpWrites    = 16384   // keys that one proposal writes
+	OpBytes     = 7 << 18 // of keys and values that one proposal writes
+	OpWrites    = 12288   // keys that one proposal writes
 	Window      = 4096    // results a session keeps; a Seq further than that above Low is refused
 )
 
