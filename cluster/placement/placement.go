@@ -14,7 +14,7 @@ type Layout struct {
 
 // Wish is what a directory asks of the layout of the files created in it. The zero value is the drive's default:
 // as many copies as peers but at most 2, balanced, units of 4 MiB. Its text form is that of `dfsctl layout set`
-// (Parse and String).
+// (ParseWish and String).
 type Wish struct {
 	Copies       uint8  // 0 = auto: min(2, members)
 	Policy       Name   // "" = balanced
