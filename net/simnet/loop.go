@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -12,9 +13,11 @@ import (
 	"dfs/net/wire"
 )
 
+const op = "call"
+
 const (
-	noticesMax  = 4096             // waiting at one port from one sender; more are lost
-	callDefault = 30 * time.Second // deadline of a call whose context has none
+	noticesMax  = 4096            // waiting at one port from one sender; more are lost
+	callDefault = 5 * time.Second // deadline of a call whose context has none
 )
 
 // Loop is a network in real time. Safe for concurrent use.
@@ -34,7 +37,7 @@ func NewLoop(seed uint64) *Loop {
 // Port returns a new transport for the peer. It takes the place of an earlier port of the same peer, which hears
 // nothing more.
 func (l *Loop) Port(id cluster.PeerID) *Port {
-	p := &Port{loop: l, id: id, inbox: map[cluster.PeerID]chan notice{}}
+	p := &Port{loop: l, id: id, inbox: map[cluster.PeerID]chan notice{}, begun: make(chan struct{})}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ports[id] = p
@@ -85,6 +88,7 @@ type Port struct {
 	loop   *Loop
 	id     cluster.PeerID
 	served []service // fixed once Run has begun
+	begun  chan struct{}
 
 	mu    sync.Mutex
 	ctx   context.Context // nil unless running
@@ -117,11 +121,12 @@ func (p *Port) RTT(cluster.PeerID) time.Duration {
 	return p.loop.weather.Min + p.loop.weather.Max
 }
 
-// Run implements peer.Transport. What arrives before Run or after ctx has ended is lost.
+// Run implements peer.Transport. Notices that arrive before Run, and all that comes after ctx has ended, are lost.
 func (p *Port) Run(ctx context.Context) error {
 	p.mu.Lock()
 	p.ctx = ctx
 	p.mu.Unlock()
+	close(p.begun)
 	<-ctx.Done()
 	p.mu.Lock()
 	p.ctx = nil
@@ -146,10 +151,23 @@ func (p *Port) begin(fn func(context.Context)) bool {
 	return true
 }
 
-func (p *Port) running() bool {
+func (p *Port) awaitRun(ctx context.Context) bool {
+	select {
+	case <-p.begun:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// running returns the context of Run, or nil if it does not run.
+func (p *Port) running() context.Context {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.ctx != nil && p.ctx.Err() == nil
+	if p.ctx == nil || p.ctx.Err() != nil {
+		return nil
+	}
+	return p.ctx
 }
 
 func (p *Port) handler(kind wire.Kind) peer.Handler {
@@ -164,7 +182,11 @@ func (p *Port) handler(kind wire.Kind) peer.Handler {
 // Send implements peer.Transport.
 func (p *Port) Send(to cluster.PeerID, m wire.Message) {
 	at, delay, ok := p.loop.pass(p.id, to)
-	if !ok || !p.running() {
+	if !ok || p.running() == nil {
+		return
+	}
+	body := encode(m)
+	if check(m.Kind(), body) != nil {
 		return
 	}
 	queue := at.queue(p.id)
@@ -172,7 +194,7 @@ func (p *Port) Send(to cluster.PeerID, m wire.Message) {
 		return
 	}
 	select {
-	case queue <- notice{time.Now().Add(delay), m.Kind(), encode(m)}:
+	case queue <- notice{time.Now().Add(delay), m.Kind(), body}:
 	default:
 	}
 }
@@ -231,68 +253,112 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 type answer struct {
+	kind wire.Kind
 	body wire.Body
 	err  error
 }
 
-// Call implements peer.Transport.
+// Call implements peer.Transport. A call waits for the Run of both ends, if it has not begun yet.
 func (p *Port) Call(ctx context.Context, to cluster.PeerID, req, reply wire.Message) error {
-	const op = "call"
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, callDefault)
 		defer cancel()
 	}
+	if !p.awaitRun(ctx) {
+		return ended(ctx)
+	}
+	calling, cancel := context.WithCancel(ctx)
+	defer cancel()
+	own := p.running()
+	if own == nil {
+		return unreachable(to)
+	}
+	defer context.AfterFunc(own, cancel)()
+	a := p.ask(calling, to, req)
+	switch {
+	case ctx.Err() != nil:
+		return ended(ctx)
+	case calling.Err() != nil: // this end was stopped
+		return unreachable(to)
+	case a.err != nil:
+		return a.err
+	case reply == nil:
+		return nil
+	case a.kind != reply.Kind():
+		return fault.New(op, fault.Invalid, "answer of kind %v where %v was expected", a.kind, reply.Kind())
+	}
+	return a.body.Into(reply)
+}
+
+// ask carries a request there and its answer back.
+func (p *Port) ask(ctx context.Context, to cluster.PeerID, req wire.Message) answer {
 	at, delay, ok := p.loop.pass(p.id, to)
-	if !ok || !p.running() {
-		return fault.New(op, fault.Unreachable, "%s", to.Short())
+	if !ok || !at.awaitRun(ctx) {
+		return answer{err: unreachable(to)}
 	}
 	body := encode(req)
+	if err := check(req.Kind(), body); err != nil {
+		return answer{err: err}
+	}
 	if !pause(ctx, delay) {
-		return ended(op, ctx)
+		return answer{err: ctx.Err()}
 	}
 	answers := make(chan answer, 1)
 	ok = at.begin(func(serving context.Context) {
-		answers <- at.answer(serving, p.id, req.Kind(), body)
+		deadline, _ := ctx.Deadline()
+		handling, cancel := context.WithDeadline(serving, deadline)
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		answers <- at.answer(handling, p.id, req.Kind(), body)
 	})
 	if !ok {
-		return fault.New(op, fault.Unreachable, "%s", to.Short())
+		return answer{err: unreachable(to)}
 	}
 	select {
 	case <-ctx.Done():
-		return ended(op, ctx)
+		return answer{err: ctx.Err()}
 	case a := <-answers:
-		_, delay, ok := p.loop.pass(to, p.id)
-		if !ok {
-			return fault.New(op, fault.Unreachable, "%s: the answer was lost", to.Short())
+		if _, delay, ok = p.loop.pass(to, p.id); !ok || at.running() == nil {
+			return answer{err: unreachable(to)}
 		}
-		if !pause(ctx, delay) {
-			return ended(op, ctx)
-		}
-		if a.err != nil {
-			return a.err
-		}
-		return a.body.Into(reply)
+		pause(ctx, delay)
+		return a
 	}
 }
 
 func (p *Port) answer(ctx context.Context, from cluster.PeerID, kind wire.Kind, body wire.Body) answer {
 	handle := p.handler(kind)
 	if handle == nil {
-		return answer{err: fault.New("call", fault.Unsupported, "kind %s", kind)}
+		return answer{err: fault.New(op, fault.Unsupported, "kind %v", kind)}
 	}
 	m, err := handle(ctx, from, kind, body)
-	if err != nil {
-		return answer{err: fault.New("call", fault.KindOf(err), "%s", err)}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return answer{err: fault.Because(op, fault.Timeout, err)}
+	case err != nil:
+		return answer{err: fault.New(op, fault.KindOf(err), "%s", err)}
 	}
 	if m == nil {
-		return answer{}
+		return answer{kind: kind}
 	}
-	return answer{body: encode(m)}
+	body = encode(m)
+	return answer{kind: m.Kind(), body: body, err: check(m.Kind(), body)}
 }
 
+// check refuses what a real link would.
+func check(kind wire.Kind, body wire.Body) error {
+	limit := wire.DefaultLimits(kind)
+	if len(body.Fields) > limit.Fields || len(body.Payload) > limit.Payload {
+		return fault.New(op, fault.TooBig, "kind %v: %d+%d bytes", kind, len(body.Fields), len(body.Payload))
+	}
+	return nil
+}
+
+func unreachable(to cluster.PeerID) error { return fault.New(op, fault.Unreachable, "%s", to.Short()) }
+
 // ended says how ctx ended, as a fault.
-func ended(op string, ctx context.Context) error {
+func ended(ctx context.Context) error {
 	if ctx.Err() == context.DeadlineExceeded {
 		return fault.Because(op, fault.Timeout, ctx.Err())
 	}

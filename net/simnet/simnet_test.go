@@ -13,6 +13,7 @@ import (
 	"dfs/cluster"
 	"dfs/cluster/fault"
 	"dfs/net/peer"
+	"dfs/net/peer/peertest"
 	"dfs/net/simnet"
 	"dfs/net/wire"
 )
@@ -169,3 +170,15 @@ func TestNetIsDeterministic(t *testing.T) {
 }
 
 var _ peer.Transport = (*simnet.Port)(nil)
+
+func TestLoopIsATransport(t *testing.T) {
+	peertest.Run(t, func(t *testing.T, n int) []peertest.Member {
+		loop := simnet.NewLoop(1)
+		var all []peertest.Member
+		for i := range n {
+			id := cluster.PeerID{byte(i + 1)}
+			all = append(all, peertest.Member{ID: id, Transport: loop.Port(id)})
+		}
+		return all
+	})
+}
