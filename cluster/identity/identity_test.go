@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,9 +24,22 @@ import (
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // clock is a time that tests move.
-type clock struct{ t time.Time }
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
 
-func (c *clock) now() time.Time { return c.t }
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) set(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = t
+}
 
 func newKey(t testing.TB) ed25519.PrivateKey {
 	t.Helper()
@@ -61,7 +75,7 @@ func issue(t testing.TB, ca *identity.CA, key ed25519.PublicKey, now time.Time) 
 }
 
 func TestAPeerIsKnownByItsCertificate(t *testing.T) {
-	c := &clock{noon}
+	c := &clock{t: noon}
 	i, ca := create(t, c.now)
 	other := newKey(t)
 	cert := issue(t, ca, public(other), noon)
@@ -95,7 +109,7 @@ func TestClocksMayDifferByTenMinutes(t *testing.T) {
 		{0, true}, {9 * time.Minute, true}, {19 * time.Minute, true}, {21 * time.Minute, false},
 		{-365*24*time.Hour - 9*time.Minute, true}, {-365*24*time.Hour - 11*time.Minute, false},
 	} {
-		i, ca := create(t, (&clock{noon}).now)
+		i, ca := create(t, (&clock{t: noon}).now)
 		_, err := i.Verify([]*x509.Certificate{issue(t, ca, public(newKey(t)), noon.Add(c.ahead))})
 		if (err == nil) != c.ok {
 			t.Errorf("issued %v from now: %v", c.ahead, err)
@@ -106,7 +120,7 @@ func TestClocksMayDifferByTenMinutes(t *testing.T) {
 // A certificate of the right authority for the wrong thing is refused, so that no later use of the key can be turned
 // against the links.
 func TestTheAuthorityVouchesForItsClusterAlone(t *testing.T) {
-	i, ca := create(t, (&clock{noon}).now)
+	i, ca := create(t, (&clock{t: noon}).now)
 	liar, err := identity.LoadCA(ca.Cert.Raw, ca.Key())
 	if err != nil {
 		t.Fatal(err)
@@ -121,25 +135,25 @@ func TestTheAuthorityVouchesForItsClusterAlone(t *testing.T) {
 }
 
 func TestRenewReplacesTheCertificate(t *testing.T) {
-	c := &clock{noon}
+	c := &clock{t: noon}
 	i, ca := create(t, c.now)
 	if due := i.RenewAt(); due.Before(noon.Add(240*24*time.Hour)) || due.After(noon.Add(250*24*time.Hour)) {
 		t.Errorf("due at %v", due)
 	}
 	before := i.Certificate()
-	c.t = i.RenewAt()
-	if err := i.Renew(issue(t, ca, i.PublicKey(), c.t).Raw); err != nil {
+	c.set(i.RenewAt())
+	if err := i.Renew(issue(t, ca, i.PublicKey(), c.now()).Raw); err != nil {
 		t.Fatal(err)
 	}
-	if i.Certificate() == before || !i.RenewAt().After(c.t) {
+	if i.Certificate() == before || !i.RenewAt().After(c.now()) {
 		t.Error("the old certificate stayed")
 	}
 	now := i.Certificate()
-	if err := i.Renew(issue(t, ca, public(newKey(t)), c.t).Raw); !errors.Is(err, fault.Invalid) {
+	if err := i.Renew(issue(t, ca, public(newKey(t)), c.now()).Raw); !errors.Is(err, fault.Invalid) {
 		t.Errorf("another peer's: %v, want Invalid", err)
 	}
 	_, foreign := create(t, c.now)
-	if err := i.Renew(issue(t, foreign, i.PublicKey(), c.t).Raw); !errors.Is(err, fault.Refused) {
+	if err := i.Renew(issue(t, foreign, i.PublicKey(), c.now()).Raw); !errors.Is(err, fault.Refused) {
 		t.Errorf("another authority's: %v, want Refused", err)
 	}
 	if err := i.Renew([]byte("garbage")); !errors.Is(err, fault.Invalid) || i.Certificate() != now {
@@ -211,7 +225,7 @@ func TestGossipKeysDifferByEpochAndSecret(t *testing.T) {
 
 // Whatever prints a secret prints a word instead.
 func TestSecretsDoNotPrint(t *testing.T) {
-	i, ca := create(t, (&clock{noon}).now)
+	i, ca := create(t, (&clock{t: noon}).now)
 	token := i.NewToken(noon, []string{"a:1"})
 	var log bytes.Buffer
 	for _, h := range []slog.Handler{slog.NewTextHandler(&log, nil), slog.NewJSONHandler(&log, nil)} {
@@ -261,7 +275,7 @@ func TestWhatWasSavedLoads(t *testing.T) {
 	if _, err := identity.Load(dir, nil); !errors.Is(err, fault.NotExist) {
 		t.Errorf("only a key: %v, want NotExist", err)
 	}
-	c := &clock{noon}
+	c := &clock{t: noon}
 	i, _, err := identity.Create(key, c.now)
 	if err != nil {
 		t.Fatal(err)

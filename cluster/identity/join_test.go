@@ -79,7 +79,7 @@ func (c *town) Admit(ctx context.Context, req identity.JoinRequest) (identity.Jo
 }
 
 func newTown(t *testing.T) *town {
-	c := &town{clock: &clock{noon}, tokens: map[identity.TokenID]*stored{}}
+	c := &town{clock: &clock{t: noon}, tokens: map[identity.TokenID]*stored{}}
 	c.Identity, c.ca = create(t, c.now)
 	c.members = []cluster.Member{{ID: c.ID(), Key: c.PublicKey(), Name: "first"}}
 	admission := identity.NewAdmission(identity.AdmissionOptions{Admitter: c, Now: c.now})
@@ -169,7 +169,7 @@ func TestEveryRefusalHasItsReason(t *testing.T) {
 		}, fault.Permission, "token create"},
 		"expired": {func(c *town) identity.Token {
 			token := c.token(1)
-			c.tokens[token.ID].expiry = c.t
+			c.tokens[token.ID].expiry = c.now()
 			return token
 		}, fault.Stale, "token create"},
 		"used up":         {func(c *town) identity.Token { return c.token(0) }, fault.Quota, "token create"},
@@ -231,7 +231,7 @@ func TestGuessingIsLimited(t *testing.T) {
 	if _, _, err := c.join(t, good, newKey(t)); !errors.Is(err, fault.Busy) || !errors.Is(err, fault.Refused) {
 		t.Errorf("the sixth: %v, want Busy", err)
 	}
-	c.t = c.t.Add(time.Minute)
+	c.set(c.now().Add(time.Minute))
 	if _, _, err := c.join(t, good, newKey(t)); err != nil {
 		t.Errorf("a minute later: %v", err)
 	}
@@ -289,7 +289,7 @@ func TestGarbageOnTheJoinProtocolIsAnswered(t *testing.T) {
 		"foreign":   frameOf(t, wire.Request, wire.KindRaft, nil),
 		"truncated": frameOf(t, wire.Request, wire.KindJoin, []byte{200, 1, 2, 3}),
 	} {
-		c.t = c.t.Add(time.Hour) // past the limiter
+		c.set(c.now().Add(time.Hour)) // past the limiter
 		conn := dialJoin(t, c.addr)
 		conn.Write(b)
 		if _, err := identity.AnswerOn(conn); !errors.Is(err, fault.Refused) {

@@ -11,7 +11,7 @@ import (
 )
 
 func TestATokenSurvivesPeople(t *testing.T) {
-	i, _ := create(t, (&clock{noon}).now)
+	i, _ := create(t, (&clock{t: noon}).now)
 	for _, token := range []identity.Token{
 		i.NewToken(noon.Add(24*time.Hour), []string{"10.0.0.1:9001", "[fe80::1]:9001", "host.example:9001", "a fourth:1"}),
 		i.NewToken(time.Time{}, nil),

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"bytes"
 	"context"
 	"math"
 	"time"
@@ -64,8 +65,8 @@ func (n *Net) Send(to cluster.PeerID, m wire.Message) {
 		n.o.Log.Error("notice dropped", "peer", to.Short(), "err", err)
 		return
 	}
-	for i, p := range o.payload {
-		o.payload[i] = append([]byte(nil), p...)
+	if len(o.payload) > 0 {
+		o.payload = [][]byte{bytes.Join(o.payload, nil)}
 	}
 	if !c.offer(o) {
 		n.o.Log.Debug("notice dropped", "peer", to.Short(), "kind", h.Kind)

@@ -540,6 +540,78 @@ func TestAPeerThatComesBackIsFound(t *testing.T) {
 	mustCall(t, nets[0], again)
 }
 
+func TestLinksAreReported(t *testing.T) {
+	nets := newGroup(t, 2, nil)
+	nets[1].Serve(wire.KindAdmin, wire.KindAdmin, empty)
+	run(t, nets...)
+	mustCall(t, nets[0], nets[1])
+	stranger := cluster.PeerID{1}
+	if err := nets[0].Call(t.Context(), stranger, kindAsk, nil); err == nil {
+		t.Fatal("a stranger answered")
+	}
+	links := nets[0].Links()
+	if len(links) != 2 || links[0].Peer.Compare(links[1].Peer) >= 0 {
+		t.Fatalf("%+v", links)
+	}
+	for _, l := range links {
+		if up := l.Peer == nets[1].self; l.Up != up || (l.RTT > 0) != up || (l.Err == nil) != up || (l.Fails == 0) != up {
+			t.Errorf("%+v", l)
+		}
+	}
+}
+
+// A process that was stopped finds its links silent, and must not blame them.
+func TestOurOwnPauseIsNotTheirSilence(t *testing.T) {
+	nets := newGroup(t, 2, nil)
+	nets[1].Serve(wire.KindAdmin, wire.KindAdmin, empty)
+	run(t, nets...)
+	mustCall(t, nets[0], nets[1])
+	nets[0].mu.Lock()
+	defer nets[0].mu.Unlock()
+	for c := range nets[0].conns {
+		later := c.net.clock() + int64(time.Hour)
+		c.pinged.Store(1)
+		if err := c.judge(later); !silent(err) {
+			t.Errorf("an hour without an answer: %v", err)
+		}
+		c.excuse(later)
+		if err := c.judge(later); err != nil {
+			t.Errorf("excused: %v", err)
+		}
+	}
+}
+
+// A notice belongs to the transport when Send returns: its sender may change it, and finds it unchanged.
+func TestANoticesPayloadIsCopied(t *testing.T) {
+	nets := newGroup(t, 2, nil)
+	got := make(chan string, 1)
+	nets[1].Serve(wire.KindRaft, wire.KindRaft, func(_ context.Context, _ cluster.PeerID, _ wire.Kind, b wire.Body) (wire.Message, error) {
+		got <- string(b.Payload)
+		return nil, nil
+	})
+	nets[1].Serve(wire.KindAdmin, wire.KindAdmin, empty)
+	run(t, nets...)
+	mustCall(t, nets[0], nets[1])
+	p := []byte("first")
+	m := &load{[][]byte{p, []byte(" second")}}
+	nets[0].Send(nets[1].self, m)
+	copy(p, "xxxxx")
+	if s := <-got; s != "first second" {
+		t.Errorf("%q", s)
+	}
+	if len(m.parts) != 2 || &m.parts[0][0] != &p[0] {
+		t.Error("the message was changed")
+	}
+}
+
+type load struct{ parts [][]byte }
+
+func (m *load) Kind() wire.Kind           { return wire.KindRaft }
+func (m *load) Append(b []byte) []byte    { return b }
+func (m *load) Decode([]byte) error       { return nil }
+func (m *load) Payload() [][]byte         { return m.parts }
+func (m *load) SetPayload(p []byte) error { return nil }
+
 func TestBackoffIsBounded(t *testing.T) {
 	o := Options{}.withDefaults()
 	last := time.Duration(0)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,6 +50,36 @@ func (n *Net) link(to cluster.PeerID) *link {
 		n.links[to] = l
 	}
 	return l
+}
+
+// LinkState is what is known of the control link to one peer.
+type LinkState struct {
+	Peer  cluster.PeerID
+	Up    bool
+	RTT   time.Duration // smoothed; zero when never measured
+	Fails int           // dials that failed since it was last up
+	Err   error         // why the last one failed; nil when up
+}
+
+// Links returns the state of every link that was ever wanted, by id.
+func (n *Net) Links() []LinkState {
+	n.mu.Lock()
+	all := make([]*link, 0, len(n.links))
+	for _, l := range n.links {
+		all = append(all, l)
+	}
+	n.mu.Unlock()
+	states := make([]LinkState, 0, len(all))
+	for _, l := range all {
+		p := &l.control
+		p.mu.Lock()
+		s := LinkState{Peer: p.peer, RTT: time.Duration(l.rtt.Load()), Fails: p.fails, Err: p.failed}
+		s.Up = p.conn != nil && p.conn.ctx.Err() == nil
+		p.mu.Unlock()
+		states = append(states, s)
+	}
+	slices.SortFunc(states, func(a, b LinkState) int { return a.Peer.Compare(b.Peer) })
+	return states
 }
 
 // pipe returns the pipe for a call.

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"dfs/cluster/fault"
@@ -14,6 +15,7 @@ func (n *Net) watch(ctx context.Context) {
 	tick := time.NewTicker(n.o.Ping)
 	defer tick.Stop()
 	var conns []*conn
+	last := n.clock()
 	for round := uint64(1); ; round++ {
 		select {
 		case <-ctx.Done():
@@ -27,7 +29,13 @@ func (n *Net) watch(ctx context.Context) {
 		}
 		n.mu.Unlock()
 		now := n.clock()
+		// Whoever was stopped himself has heard nobody, and learns nothing from it.
+		stopped := time.Duration(now-last) > n.o.Silence/2+n.o.Ping
+		last = now
 		for _, c := range conns {
+			if stopped {
+				c.excuse(now)
+			}
 			if err := c.judge(now); err != nil {
 				n.o.Log.Info("link given up", "peer", c.peer.Short(), "bulk", c.bulk, "err", err)
 				c.close(err)
@@ -46,6 +54,16 @@ func (c *conn) ping() {
 	if o, err := c.net.encode(wire.Header{Type: wire.Request, Kind: kindPing}, nil); err == nil {
 		c.offer(o) // where the queue is full, no answer within the time says as much
 	}
+}
+
+// excuse starts the times anew that judge measures.
+func (c *conn) excuse(now int64) {
+	for _, t := range []*atomic.Int64{&c.pinged, &c.reading, &c.writing} {
+		if old := t.Load(); old != 0 {
+			t.CompareAndSwap(old, now)
+		}
+	}
+	c.wire.heard.Store(now)
 }
 
 // errSilent is why a link is given up whose other side does not answer.
