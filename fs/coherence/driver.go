@@ -17,7 +17,7 @@ import (
 type Kernel interface {
 	InvalInode(ino meta.Ino, off, n int64) error
 	InvalEntry(dir meta.Ino, name string) error
-	ExpireEpoch() error // fault.Unsupported before Linux 6.16
+	ExpireEpoch() error     // fault.Unsupported before Linux 6.16
 	Remembered() []meta.Ino // the inodes the kernel holds
 }
 
@@ -125,6 +125,7 @@ func (d *Driver) Leased(until time.Duration) {
 	switch {
 	case until > 0 && !d.drop:
 		d.until, d.held = until, true
+		d.mount.Leased()
 		d.look()
 	case until == 0 && d.held:
 		d.until, d.held, d.drop = 0, false, true

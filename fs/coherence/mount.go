@@ -38,6 +38,7 @@ type Decision struct {
 type Mount struct {
 	session  uint64
 	epochOK  bool
+	bare     bool // no lease since the caches were dropped: nothing the kernel has may be used, nothing new is given
 	applied  uint64
 	taken    lease.Seen // changes the kernel has taken in
 	released lease.Seen
@@ -79,7 +80,7 @@ type dir struct {
 // NewMount returns the state of a mount whose kernel knows nothing, on a replica at applied. Changes made by
 // session are its own. With epochOK, names can be expired without a lock.
 func NewMount(session, applied uint64, epochOK bool) *Mount {
-	m := &Mount{session: session, epochOK: epochOK}
+	m := &Mount{session: session, epochOK: epochOK, bare: true}
 	m.Reset(applied)
 	return m
 }
@@ -155,15 +156,22 @@ func (m *Mount) take(o *op, c meta.Change) {
 			continue // the answer to the request that made the change tells the kernel
 		}
 		m.notify(o, Notify{Kind: InvalEntry, Ino: n.Dir, Name: n.Name})
-		m.dirOf(n.Dir).pending++
 	}
 }
 
+// notify makes the kernel's taking in of o wait for n. Before there is a lease there is nothing to tell; and a name notify
+// could wait for a request that waits for the lease.
 func (m *Mount) notify(o *op, n Notify) {
+	if m.bare {
+		return
+	}
 	m.lastID++
 	n.ID = m.lastID
 	o.open++
 	m.waiting[n.ID] = &notify{Notify: n, op: o}
+	if n.Kind == InvalEntry {
+		m.dirOf(n.Ino).pending++
+	}
 	m.out = append(m.out, n)
 }
 
@@ -214,8 +222,13 @@ func (m *Mount) close(n *notify) {
 	m.settle(n.op)
 }
 
-// Dropped says that the kernel's caches are gone: all that was applied is taken in.
+// Leased says that there is a lease: from now on the kernel is given answers to keep.
+func (m *Mount) Leased() { m.bare = false }
+
+// Dropped says that the lease was lost and the kernel's caches are gone: all that was applied is taken in, and what
+// follows too, until the next lease.
 func (m *Mount) Dropped() {
+	m.bare = true
 	for _, n := range m.waiting {
 		n.moot = true
 	}

@@ -19,6 +19,13 @@ func create(index, session uint64, name string) meta.Change {
 	return meta.Change{Index: index, Session: session, Attrs: []meta.Ino{dirD}, Names: []meta.Name{{Dir: dirD, Name: name}}}
 }
 
+// leased returns a mount that has its lease.
+func leased(session, applied uint64, epochOK bool) *Mount {
+	m := NewMount(session, applied, epochOK)
+	m.Leased()
+	return m
+}
+
 // finish carries out every notify that m wants sent, except name notifies in directories of stuck.
 func finish(m *Mount, stuck ...meta.Ino) (held []Notify) {
 	for {
@@ -38,7 +45,7 @@ func finish(m *Mount, stuck ...meta.Ino) (held []Notify) {
 }
 
 func TestAnAnswerFollowsTheThreeMoments(t *testing.T) {
-	m := NewMount(me, 4, true)
+	m := leased(me, 4, true)
 	m.Release(lease.NewSeen(4, nil))
 	obj := Entry(dirD, "a")
 	if d := m.Read(obj); d != (Decision{At: 4, Cache: true}) {
@@ -63,7 +70,7 @@ func TestAnAnswerFollowsTheThreeMoments(t *testing.T) {
 
 func TestANameNotifyBehindAHeldDirectoryIsSettledByTheEpoch(t *testing.T) {
 	for _, holdFirst := range []bool{true, false} {
-		m := NewMount(me, 0, true)
+		m := leased(me, 0, true)
 		if holdFirst {
 			m.Hold(dirD)
 		}
@@ -87,7 +94,7 @@ func TestANameNotifyBehindAHeldDirectoryIsSettledByTheEpoch(t *testing.T) {
 }
 
 func TestWithoutAnEpochTheValidityHandedOutIsWaitedOut(t *testing.T) {
-	m := NewMount(me, 0, false)
+	m := leased(me, 0, false)
 	m.Named(dirD, 250*time.Millisecond)
 	m.Hold(dirD)
 	m.Apply(create(1, other, "a"))
@@ -103,7 +110,7 @@ func TestWithoutAnEpochTheValidityHandedOutIsWaitedOut(t *testing.T) {
 }
 
 func TestChangesOfOneObjectAreTakenInInOrder(t *testing.T) {
-	m := NewMount(me, 0, true)
+	m := leased(me, 0, true)
 	m.Apply(create(1, other, "a"))
 	first := m.Notifies()
 	m.Apply(create(2, other, "b"))
@@ -125,7 +132,7 @@ func TestChangesOfOneObjectAreTakenInInOrder(t *testing.T) {
 }
 
 func TestOldBytesReadDuringAnInvalidationAreForgottenAgain(t *testing.T) {
-	m := NewMount(me, 0, true)
+	m := leased(me, 0, true)
 	m.Apply(meta.Change{Index: 1, Session: other, Data: []meta.Data{{Ino: fileF}}, Attrs: []meta.Ino{fileF}})
 	n := m.Notifies()[0]
 	m.Begun(n.ID)
@@ -143,7 +150,7 @@ func TestOldBytesReadDuringAnInvalidationAreForgottenAgain(t *testing.T) {
 }
 
 func TestOwnChangesLeaveTheirOwnNamesAndPagesAlone(t *testing.T) {
-	m := NewMount(me, 0, true)
+	m := leased(me, 0, true)
 	m.Hold(dirD)
 	m.Apply(create(1, me, "a"))
 	m.Apply(meta.Change{Index: 2, Session: me, Data: []meta.Data{{Ino: fileF}}, Attrs: []meta.Ino{fileF}})
@@ -155,7 +162,7 @@ func TestOwnChangesLeaveTheirOwnNamesAndPagesAlone(t *testing.T) {
 }
 
 func TestAfterAResetNothingIsAnsweredBeforeItIsReleased(t *testing.T) {
-	m := NewMount(me, 0, true)
+	m := leased(me, 0, true)
 	m.Reset(9)
 	if d := m.Read(Attr(fileF)); !d.Wait {
 		t.Fatalf("%+v", d)
@@ -167,7 +174,7 @@ func TestAfterAResetNothingIsAnsweredBeforeItIsReleased(t *testing.T) {
 }
 
 func TestFloorKeepsWhatMayStillBeRead(t *testing.T) {
-	m := NewMount(me, 3, true)
+	m := leased(me, 3, true)
 	m.Apply(create(4, other, "a"))
 	m.Apply(create(5, other, "b"))
 	if f := m.Floor(); f != 3 {
@@ -176,5 +183,20 @@ func TestFloorKeepsWhatMayStillBeRead(t *testing.T) {
 	finish(m)
 	if f := m.Floor(); f != 5 {
 		t.Fatalf("floor %d after all is taken in", f)
+	}
+}
+
+func TestWithoutALeaseNoRequestIsWaitedFor(t *testing.T) {
+	m := NewMount(me, 0, true)
+	m.Apply(create(1, other, "a"))
+	if ns := m.Notifies(); len(ns) > 0 || !m.Taken().Has(1) {
+		t.Fatalf("%v to be sent before there is a lease; taken in %v", ns, m.Taken())
+	}
+	m.Leased()
+	m.Apply(create(2, other, "b"))
+	m.Dropped()
+	m.Apply(create(3, other, "c"))
+	if ns := m.Notifies(); len(ns) > 0 || m.Taken().Prefix != 3 {
+		t.Fatalf("%v to be sent after the caches were dropped; taken in %v", ns, m.Taken())
 	}
 }

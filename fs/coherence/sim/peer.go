@@ -1,0 +1,311 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"dfs/cluster"
+	"dfs/cluster/lease"
+	"dfs/fs/coherence"
+	"dfs/fs/meta"
+)
+
+// peer is one machine: a replica that follows the log, its end of the lease, and, if it has a mount, the daemon that
+// answers a kernel. What it decides with is the real thing: lease.Holder and coherence.Mount.
+type peer struct {
+	s       *sim
+	n       int
+	id      cluster.PeerID
+	session uint64
+	rate    float64 // of this machine's clock
+	offset  time.Duration
+	box     inbox // of messages; frozen with the process
+	thaw    gate
+
+	term    uint64
+	leader  int // -1: not known
+	leads   *leader
+	applied uint64
+	known   uint64 // committed, as far as heard
+	news    gate   // known has grown
+
+	holder *lease.Holder
+	mount  *coherence.Mount // nil: no mount here
+	kernel *kernel
+	look   gate // readers that wait look again
+	work   gate
+	held   bool
+	drop   bool
+	until  time.Duration
+	count  map[meta.Ino]int // look-ups answered or about to be
+	files  map[meta.Ino]*file
+	calls  map[uint64]*applied // proposals under way, and what came of them
+	seq    uint64
+	losses int // leases lost
+}
+
+func newPeer(s *sim, n int, mounted bool) *peer {
+	p := &peer{
+		s: s, n: n, id: cluster.PeerID{byte(n + 1)}, session: uint64(n + 1), leader: -1,
+		rate:   1 + (s.rng.Float64()-0.5)*0.045,
+		offset: s.between(0, time.Hour),
+		holder: lease.NewHolder(mounted, uint64(n)*1000+1),
+		count:  map[meta.Ino]int{}, files: map[meta.Ino]*file{}, calls: map[uint64]*applied{},
+	}
+	if mounted {
+		p.mount = coherence.NewMount(p.session, 0, !s.o.OldKernel)
+		p.kernel = newKernel(p)
+	}
+	return p
+}
+
+// clock is this machine's CLOCK_BOOTTIME.
+func (p *peer) clock() time.Duration {
+	return p.offset + time.Duration(float64(p.s.now)*p.rate)
+}
+
+// pass holds a process of the daemon up while the daemon is frozen.
+func (p *peer) pass() {
+	for p.box.frozen {
+		p.s.wait(&p.thaw)
+	}
+}
+
+// rest is a sleep inside the daemon.
+func (p *peer) rest(d time.Duration) {
+	p.s.sleep(d)
+	p.pass()
+}
+
+// step is some work of the daemon: mostly little.
+func (p *peer) step() {
+	d := p.s.between(0, 50*time.Microsecond)
+	if p.s.chance(16) {
+		d = p.s.between(0, 5*time.Millisecond)
+	}
+	p.rest(d)
+}
+
+func (p *peer) freeze() {
+	p.s.note("peer %d freezes", p.n)
+	p.box.frozen = true
+}
+
+func (p *peer) unfreeze() {
+	if !p.box.frozen {
+		return
+	}
+	p.s.note("peer %d goes on", p.n)
+	p.box.frozen = false
+	p.s.open(&p.thaw)
+	kept := p.box.kept
+	p.box.kept = nil
+	for _, take := range kept {
+		take()
+	}
+}
+
+// hear takes the word that there is a term, and, unless it is -1, who leads it.
+func (p *peer) hear(term uint64, leader int) {
+	if term < p.term {
+		return
+	}
+	if term > p.term {
+		p.term, p.leader = term, -1
+		if p.leads != nil && p.leads.term < term {
+			p.leads = nil
+		}
+	}
+	if leader >= 0 && leader != p.leader {
+		p.leader = leader
+		p.holder.LeaderChanged()
+		p.s.open(&p.work)
+	}
+}
+
+// deliver says that the log is committed up to index.
+func (p *peer) deliver(index uint64) {
+	if index > p.known {
+		p.known = index
+		p.s.open(&p.news)
+	}
+}
+
+// follow applies the log.
+func (p *peer) follow() {
+	for {
+		for p.applied >= p.known {
+			p.s.wait(&p.news)
+			p.pass()
+		}
+		p.step()
+		if p.applied >= p.known { // a snapshot was installed meanwhile
+			continue
+		}
+		a := p.s.world.log[p.applied]
+		p.applied++
+		if _, mine := p.calls[a.seq]; mine && a.session == p.session {
+			p.calls[a.seq] = a
+		}
+		if p.mount != nil {
+			p.mount.Apply(a.did)
+		}
+		p.s.open(&p.look)
+		p.s.open(&p.work)
+	}
+}
+
+// install replaces the state by a snapshot of everything this peer has heard to be committed.
+func (p *peer) install() {
+	if p.mount == nil || p.known <= p.applied+1 {
+		return
+	}
+	p.s.note("peer %d installs a snapshot of %d", p.n, p.known)
+	for _, a := range p.s.world.log[p.applied:p.known] {
+		if _, mine := p.calls[a.seq]; mine && a.session == p.session {
+			p.calls[a.seq] = a
+		}
+	}
+	p.applied = p.known
+	p.mount.Reset(p.applied)
+	p.holder.Installed(p.applied)
+	p.held, p.until, p.drop = false, 0, true
+	p.s.open(&p.work)
+}
+
+// granted takes the leader's answer to a renewal.
+func (p *peer) granted(g lease.Grant) {
+	p.holder.Granted(p.clock(), g)
+	p.leased()
+	p.release(g.Released)
+}
+
+// leased looks where the lease stands.
+func (p *peer) leased() {
+	if p.mount == nil {
+		return
+	}
+	switch p.holder.State(p.clock()) {
+	case lease.Held:
+		if !p.drop {
+			p.held, p.until = true, p.holder.Until()
+			p.mount.Leased()
+			p.s.open(&p.look)
+		}
+	case lease.Lost:
+		if p.held || !p.drop {
+			p.s.note("peer %d lost its lease", p.n)
+			p.losses++
+			p.held, p.until, p.drop = false, 0, true
+			p.s.open(&p.work)
+		}
+	}
+}
+
+func (p *peer) release(seen lease.Seen) {
+	p.holder.Release(lease.Release{Released: seen})
+	if p.mount != nil {
+		p.mount.Release(p.holder.Released())
+	}
+	p.s.open(&p.look)
+}
+
+// run is the loop of Driver.Run and of the replica's reports.
+func (p *peer) run() {
+	var told lease.Seen
+	for {
+		p.s.waitFor(&p.work, 20*time.Millisecond)
+		p.pass()
+		now := p.clock()
+		seen := lease.NewSeen(p.applied, nil)
+		if p.mount != nil {
+			p.leased()
+			p.mount.Tick(now)
+			p.mount.Sweep(now)
+			p.dropCaches()
+			for _, n := range p.mount.Notifies() {
+				p.s.start(func() { p.notify(n) })
+			}
+			seen = p.mount.Taken()
+		}
+		if seen.Prefix != told.Prefix || !slices.Equal(seen.Except, told.Except) {
+			told = seen
+			p.holder.Took(seen, nil)
+		}
+		if p.leader < 0 {
+			continue
+		}
+		if r, due := p.holder.Report(p.clock()); due {
+			to := p.s.peers[p.leader]
+			p.s.send(p.n, to.n, func() {
+				if l := to.leads; l != nil {
+					l.table.Reported(to.clock(), p.id, r)
+					l.act()
+				}
+			})
+		}
+	}
+}
+
+// notify tells the kernel one thing, however long it takes. An inode that the kernel does not know may be in a reply
+// on its way.
+func (p *peer) notify(n coherence.Notify) {
+	p.step()
+	if p.s.o.Break != NeverAgain {
+		p.mount.Begun(n.ID)
+	}
+	if p.s.o.Break == AcknowledgeEarly {
+		p.mount.Done(n.ID)
+	}
+	if p.s.o.Break == EpochAlways && n.Kind == coherence.InvalEntry && !p.s.o.OldKernel {
+		p.kernel.epoch++
+		p.mount.Done(n.ID)
+	}
+	p.tell(n)
+	p.pass()
+	p.mount.Done(n.ID)
+	p.s.open(&p.work)
+}
+
+func (p *peer) tell(n coherence.Notify) {
+	for {
+		p.s.travel()
+		if p.kernel.tell(n) || p.s.o.Break == NoRetry {
+			return
+		}
+		p.pass()
+		if p.count[n.Ino] == 0 {
+			return
+		}
+		p.rest(time.Millisecond)
+	}
+}
+
+// dropCaches makes the kernel forget everything after the lease was lost, and asks for another.
+func (p *peer) dropCaches() {
+	if !p.drop {
+		return
+	}
+	if !p.s.o.OldKernel {
+		p.kernel.epoch++
+	}
+	var inos []meta.Ino
+	for ino := range p.count {
+		inos = append(inos, ino)
+	}
+	slices.Sort(inos)
+	for _, ino := range inos {
+		p.kernel.invalInode(ino, false)
+	}
+	p.s.start(func() {
+		for _, ino := range inos {
+			p.s.travel()
+			p.pass()
+			p.kernel.invalInode(ino, true)
+		}
+	})
+	p.drop = false
+	p.mount.Dropped()
+	p.holder.State(p.clock())
+	p.holder.Rejoin()
+}
