@@ -22,6 +22,7 @@ while [ $# -gt 2 ]; do
     *) echo "unknown option $1" >&2; exit 2;;
   esac
 done
+case $cap in *[!0-9]*|"") echo "--cap takes whole seconds" >&2; exit 2;; esac
 [ $# -eq 2 ] || { sed -n 2,11p "$0" >&2; exit 2; }
 mnt=$1 label=$2
 tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT
