@@ -203,7 +203,7 @@ func dump(t *testing.T, s *mem.Store) []byte {
 	r := s.At(s.Newest())
 	defer r.Close()
 	if err := r.Scan(nil, nil, func(k, v []byte) bool {
-		b = fmt.Appendf(b, "%q=%q\n", k, v)
+		b = fmt.Appendf(b, "%x=%x\n", k, v)
 		return true
 	}); err != nil {
 		t.Fatal(err)

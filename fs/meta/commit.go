@@ -29,7 +29,7 @@ func (a *apply) commit(op Commit) error {
 	if err != nil {
 		return err
 	}
-	if err := a.retire(n, op, replaced); err != nil {
+	if err := a.retire(n, op, stillNamed(replaced, op.Extents)); err != nil {
 		return err
 	}
 	grown := op.End > n.Size
@@ -174,4 +174,44 @@ func (a *apply) retire(n *node, op Commit, replaced []Freed) error {
 		}
 	}
 	return a.putVolatile(n.Ino, sortPeers(peers), replaced)
+}
+
+// stillNamed takes out of what was replaced the blocks that the new extents name again: a commit that was proposed
+// twice, because its first outcome was unknown, must not free what it committed.
+func stillNamed(replaced []Freed, list []extent.Extent) []Freed {
+	if len(replaced) == 0 {
+		return nil
+	}
+	again := map[blockstore.ID][]extent.Extent{}
+	for _, e := range list {
+		again[e.Span.Extent] = append(again[e.Span.Extent], e)
+	}
+	var rest []Freed
+	for _, f := range replaced {
+		rest = append(rest, unnamed(f, again[f.Span.Extent])...)
+	}
+	return rest
+}
+
+// unnamed returns the parts of f that none of the extents, all of f's own extent, names.
+func unnamed(f Freed, list []extent.Extent) []Freed {
+	for i, e := range list {
+		from := max(f.Span.First, e.Span.First)
+		to := min(f.Span.First+f.Span.Count, e.Span.First+e.Span.Count)
+		if from >= to {
+			continue
+		}
+		var rest []Freed
+		for _, side := range [][2]uint32{{f.Span.First, from}, {to, f.Span.First + f.Span.Count}} {
+			if side[0] < side[1] {
+				s := blockstore.Span{Extent: f.Span.Extent, First: side[0], Count: side[1] - side[0]}
+				rest = append(rest, unnamed(Freed{Span: s, Peers: f.Peers}, list[i+1:])...)
+			}
+		}
+		if ps := without(f.Peers, e.Layout.Peers); len(ps) > 0 {
+			rest = append(rest, Freed{Span: blockstore.Span{Extent: f.Span.Extent, First: from, Count: to - from}, Peers: ps})
+		}
+		return rest
+	}
+	return []Freed{f}
 }

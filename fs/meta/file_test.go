@@ -282,6 +282,33 @@ func TestStable(t *testing.T) {
 	}
 }
 
+// A commit proposed again, because its outcome was unknown, frees nothing of its own.
+func TestACommitTwiceFreesNothing(t *testing.T) {
+	d := newDrive(t, 3)
+	f := d.file("f")
+	e, g := d.extent(0, 4, 2), d.extent(4, 4, 2)
+	op := Commit{Ino: f, Extents: []extent.Extent{e, g}, End: g.End(), Synced: true}
+	d.do(op)
+	d.do(op)
+	if c := d.last(); len(c.Freed) != 0 || d.stat(f).Blocks != 8 || d.usage().Extents != 2 {
+		t.Fatalf("%+v", c)
+	}
+	part, _ := e.Clip(512, 1024)
+	part.Layout.Peers = d.peers[1:2]
+	d.do(Commit{Ino: f, Extents: []extent.Extent{part}, End: 1, Synced: true})
+	if c := d.last(); len(c.Freed) != 1 || c.Freed[0].Span != part.Span || !slices.Equal(c.Freed[0].Peers, d.peers[:1]) {
+		t.Fatalf("%+v", c.Freed)
+	}
+	whole := d.extent(0, 1, 1)
+	whole.Span = e.Span
+	whole.Span.First, whole.Span.Count = 1, 1
+	whole.Off = 1024 // names block 1 of e where block 2 was
+	d.do(Commit{Ino: f, Extents: []extent.Extent{whole}, End: 1, Synced: true})
+	if c := d.last(); len(c.Freed) != 1 || c.Freed[0].Span.First != 2 {
+		t.Fatalf("%+v", c.Freed)
+	}
+}
+
 func TestSyncedCommitsFreeAtOnce(t *testing.T) {
 	d := newDrive(t, 1)
 	f := d.file("f")
