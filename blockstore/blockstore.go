@@ -108,6 +108,14 @@ type Store interface {
 	Sync(ctx context.Context) error
 }
 
+// Raw is implemented by stores that can leave the verifying to the reader, so that one check covers the disk, the
+// memory and the way between.
+type Raw interface {
+	// GetRaw is Get without the check: p gets the blocks as the disk has them, sums, one a block, the sums they were
+	// stored with.
+	GetRaw(ctx context.Context, s Span, p []byte, sums []Sum) error
+}
+
 // Lister is implemented by stores that can enumerate what they hold, for scrub, sweep and status.
 type Lister interface {
 	// List calls fn for each extent after the ID given, in ID order, with its live blocks in total, until fn

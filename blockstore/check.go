@@ -2,12 +2,20 @@ package blockstore
 
 import "dfs/cluster/fault"
 
-// Check returns fault.Invalid unless b has 1..MaxBlocks whole blocks and one sum for each, and fault.Corrupt unless
-// they match. Every Store's Put begins with it.
-func (b *Batch) Check() error {
+// Shape returns fault.Invalid unless b has 1..MaxBlocks whole blocks and one sum for each.
+func (b *Batch) Shape() error {
 	n := len(b.Data) / Size
 	if n == 0 || n > MaxBlocks || len(b.Data)%Size != 0 || len(b.Sums) != n {
 		return fault.New("put", fault.Invalid, "extent %v of %d bytes with %d sums", b.ID, len(b.Data), len(b.Sums))
+	}
+	return nil
+}
+
+// Check returns what Shape does, and fault.Corrupt unless the blocks match their sums. Every Store that keeps bytes
+// begins its Put with it.
+func (b *Batch) Check() error {
+	if err := b.Shape(); err != nil {
+		return err
 	}
 	return Verify(b.Data, b.Sums)
 }

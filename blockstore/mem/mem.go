@@ -42,6 +42,7 @@ var (
 	_ blockstore.Store  = (*Store)(nil)
 	_ blockstore.Lister = (*Store)(nil)
 	_ blockstore.Sizer  = (*Store)(nil)
+	_ blockstore.Raw    = (*Store)(nil)
 )
 
 // New returns an empty, unlimited store.
@@ -79,21 +80,35 @@ func (s *Store) Put(ctx context.Context, batches ...blockstore.Batch) error {
 }
 
 func (s *Store) Get(ctx context.Context, span blockstore.Span, p []byte) error {
+	sums, err := s.get(ctx, span, p)
+	if err != nil {
+		return err
+	}
+	return fault.Wrap("mem get", blockstore.Verify(p, sums))
+}
+
+func (s *Store) GetRaw(ctx context.Context, span blockstore.Span, p []byte, sums []blockstore.Sum) error {
+	stored, err := s.get(ctx, span, p)
+	copy(sums, stored)
+	return err
+}
+
+func (s *Store) get(ctx context.Context, span blockstore.Span, p []byte) ([]blockstore.Sum, error) {
 	if err := ctx.Err(); err != nil {
-		return fault.Because("mem get", fault.Canceled, err)
+		return nil, fault.Because("mem get", fault.Canceled, err)
 	}
 	if err := span.Check(p); err != nil {
-		return err
+		return nil, err
 	}
 	s.mu.RLock()
 	e, known := s.extents[span.Extent]
 	s.mu.RUnlock()
 	end := span.First + span.Count
 	if !known || int(end) > len(e.sums) || e.dead.Meets(runs.Run{First: span.First, End: end}) {
-		return fault.New("mem get", fault.NotExist, "%v", span)
+		return nil, fault.New("mem get", fault.NotExist, "%v", span)
 	}
 	copy(p, e.data[int(span.First)*blockstore.Size:])
-	return fault.Wrap("mem get", blockstore.Verify(p, e.sums[span.First:end]))
+	return e.sums[span.First:end], nil
 }
 
 func (s *Store) Delete(ctx context.Context, spans ...blockstore.Span) error {

@@ -12,6 +12,19 @@ import (
 
 // Get reads the wanted blocks only, and the sums if they are not cached: a small record is read whole at once.
 func (s *Store) Get(ctx context.Context, span blockstore.Span, p []byte) error {
+	return s.get(ctx, span, p, func(sums []blockstore.Sum) error { return blockstore.Verify(p, sums) })
+}
+
+// GetRaw does not look at the blocks.
+func (s *Store) GetRaw(ctx context.Context, span blockstore.Span, p []byte, sums []blockstore.Sum) error {
+	return s.get(ctx, span, p, func(stored []blockstore.Sum) error {
+		copy(sums, stored)
+		return nil
+	})
+}
+
+// get fills p and hands the sums of its blocks to done.
+func (s *Store) get(ctx context.Context, span blockstore.Span, p []byte, done func([]blockstore.Sum) error) error {
 	if err := ctx.Err(); err != nil {
 		return fault.Because("segment get", fault.Canceled, err)
 	}
@@ -37,7 +50,7 @@ func (s *Store) Get(ctx context.Context, span blockstore.Span, p []byte) error {
 			}
 			continue
 		}
-		err = s.read(seg, span, e, p)
+		err = s.read(seg, span, e, p, done)
 		s.release(seg)
 		return fault.Wrap("segment get", err)
 	}
@@ -48,7 +61,7 @@ func (s *Store) isClosed() bool { return fault.KindOf(s.usable()) == fault.Close
 // wholeBytes is the size up to which a record is read in one piece when its sums are needed too.
 const wholeBytes = 64 << 10
 
-func (s *Store) read(seg *segment, span blockstore.Span, e *entry, p []byte) error {
+func (s *Store) read(seg *segment, span blockstore.Span, e *entry, p []byte, done func([]blockstore.Sum) error) error {
 	first := e.held().Rank(span.First)
 	h := e.header()
 	at := e.offset + h.dataAt() + int64(first)*blockstore.Size
@@ -63,7 +76,7 @@ func (s *Store) read(seg *segment, span blockstore.Span, e *entry, p []byte) err
 			return err
 		}
 		copy(p, b[at-e.offset:])
-		return blockstore.Verify(p, sums[first:first+span.Count])
+		return done(sums[first : first+span.Count])
 	}
 	if !cached {
 		var err error
@@ -74,7 +87,7 @@ func (s *Store) read(seg *segment, span blockstore.Span, e *entry, p []byte) err
 	if err := readAt(seg, p, at); err != nil {
 		return err
 	}
-	return blockstore.Verify(p, sums[first:first+span.Count])
+	return done(sums[first : first+span.Count])
 }
 
 // readAt fills b. What the disk cannot give back is as good as rotten: another replica will have it.

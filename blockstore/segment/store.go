@@ -175,6 +175,7 @@ var (
 	_ blockstore.Store  = (*Store)(nil)
 	_ blockstore.Lister = (*Store)(nil)
 	_ blockstore.Sizer  = (*Store)(nil)
+	_ blockstore.Raw    = (*Store)(nil)
 )
 
 // Open opens the store in dir, or makes one in an empty or missing dir. fault.Busy when it is open already,

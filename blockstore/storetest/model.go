@@ -27,15 +27,19 @@ func Rand(t testing.TB) *rand.Rand {
 type Model struct {
 	Extents map[blockstore.ID]blockstore.Batch
 	Live    map[blockstore.ID][]bool
+	ids     []blockstore.ID // of Extents, in the order they came
 }
 
 // NewModel returns an empty one.
 func NewModel() *Model {
-	return &Model{map[blockstore.ID]blockstore.Batch{}, map[blockstore.ID][]bool{}}
+	return &Model{Extents: map[blockstore.ID]blockstore.Batch{}, Live: map[blockstore.ID][]bool{}}
 }
 
 // Put adds an extent; one that is there is left alone.
 func (m *Model) Put(b blockstore.Batch) {
+	if _, met := m.Extents[b.ID]; !met {
+		m.ids = append(m.ids, b.ID)
+	}
 	if m.Live[b.ID] == nil {
 		m.Extents[b.ID] = b
 		m.Live[b.ID] = bytesToBools(len(b.Sums))
@@ -88,10 +92,10 @@ func (m *Model) Check(t testing.TB, s blockstore.Store) {
 func (m *Model) Step(t testing.TB, rng *rand.Rand, s blockstore.Store, maxBlocks int) {
 	t.Helper()
 	pick := func() (blockstore.Batch, bool) {
-		for _, b := range m.Extents { // any
-			return b, true
+		if len(m.ids) == 0 {
+			return blockstore.Batch{}, false
 		}
-		return blockstore.Batch{}, false
+		return m.Extents[m.ids[rng.IntN(len(m.ids))]], true
 	}
 	switch d := rng.IntN(10); {
 	case d < 5:

@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) blockstore.Store) {
 		{"whole delete", testWholeDelete},
 		{"list", testList},
 		{"usage", testUsage},
+		{"raw", testRaw},
 		{"canceled", testCanceled},
 		{"concurrent", testConcurrent},
 		{"model", testModel},
@@ -301,6 +302,26 @@ func testUsage(t *testing.T, s blockstore.Store) {
 	ok(t, s.Sync(ctx))
 	ok(t, s.Delete(ctx, span(a, 0, 10)))
 	live(5)
+}
+
+func testRaw(t *testing.T, s blockstore.Store) {
+	raw, can := s.(blockstore.Raw)
+	if !can {
+		t.Skip("not a Raw")
+	}
+	for _, n := range []int{20, 1000} {
+		b := Extent(uint64(n), n)
+		ok(t, s.Put(ctx, b))
+		for _, first := range []int{0, 3} {
+			p, sums := make([]byte, 9*blockstore.Size), make([]blockstore.Sum, 9)
+			ok(t, raw.GetRaw(ctx, span(b, first, 9), p, sums))
+			if !slices.Equal(sums, b.Sums[first:first+9]) || blockstore.Verify(p, sums) != nil {
+				t.Fatalf("blocks %d+9 of %d: other bytes or sums", first, n)
+			}
+		}
+		ok(t, s.Delete(ctx, span(b, 4, 1)))
+		wantKind(t, raw.GetRaw(ctx, span(b, 3, 9), make([]byte, 9*blockstore.Size), make([]blockstore.Sum, 9)), fault.NotExist)
+	}
 }
 
 func testCanceled(t *testing.T, s blockstore.Store) {
