@@ -85,6 +85,9 @@ func (n *Net) welcome(ctx context.Context, raw net.Conn, config *tls.Config, num
 	c := newConn(n, secure, w, id, state.NegotiatedProtocol == protoBulk, false)
 	c.number = number
 	if n.admit(c) {
+		if l := n.known(id); l != nil {
+			l.control.hear()
+		}
 		c.run(ctx)
 	} else {
 		raw.Close()

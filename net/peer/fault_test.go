@@ -627,6 +627,33 @@ func TestBackoffIsBounded(t *testing.T) {
 	}
 }
 
+// Whoever calls us is alive: we need not wait out a back-off to call back.
+func TestACallEndsTheBackoff(t *testing.T) {
+	nets := newGroup(t, 2, func(_ int, o *Options) { o.BackoffMin, o.BackoffMax = time.Hour, time.Hour })
+	for _, n := range nets {
+		n.Serve(wire.KindAdmin, wire.KindAdmin, empty)
+	}
+	addrs := nets[0].o.Addrs
+	var hidden atomic.Bool
+	hidden.Store(true)
+	nets[0].o.Addrs = func(id cluster.PeerID) (string, bool) {
+		a, ok := addrs(id)
+		return a, ok && !hidden.Load()
+	}
+	run(t, nets...)
+	for range 2 {
+		if err := nets[0].Call(t.Context(), nets[1].self, kindAsk, nil); !errors.Is(err, fault.Unreachable) {
+			t.Fatalf("%v, want Unreachable", err)
+		}
+	}
+	hidden.Store(false)
+	if err := nets[0].Call(t.Context(), nets[1].self, kindAsk, nil); !errors.Is(err, fault.Unreachable) {
+		t.Fatalf("while backing off: %v, want Unreachable", err)
+	}
+	mustCall(t, nets[1], nets[0])
+	mustCall(t, nets[0], nets[1])
+}
+
 // What a sender's earlier connection brought is handled before what its newer one brings, or not at all.
 func TestNoticesStayInOrderAcrossConnections(t *testing.T) {
 	nets := newGroup(t, 2, nil)

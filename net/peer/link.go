@@ -52,6 +52,13 @@ func (n *Net) link(to cluster.PeerID) *link {
 	return l
 }
 
+// known returns the link to a peer, or nil.
+func (n *Net) known(id cluster.PeerID) *link {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.links[id]
+}
+
 // LinkState is what is known of the control link to one peer.
 type LinkState struct {
 	Peer  cluster.PeerID
@@ -214,6 +221,13 @@ func (p *pipe) lost(c *conn) {
 	for i := range p.link.bulk {
 		p.link.bulk[i].cut(context.Cause(c.ctx))
 	}
+}
+
+// hear ends the back-off: the peer has just shown that it is alive.
+func (p *pipe) hear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.after = 0
 }
 
 // cut ends a bulk connection whose control connection died.

@@ -27,9 +27,9 @@ import (
 //
 // Locks, in order; none is held while the network is used:
 //
-//	Net.mu
 //	pipe.mu
-//	conn.mu
+//	    Net.mu
+//	        conn.mu
 type Net struct {
 	o     Options
 	self  cluster.PeerID
@@ -226,9 +226,7 @@ func (n *Net) Recheck() {
 
 // RTT returns the smoothed round trip of the control link to a peer.
 func (n *Net) RTT(to cluster.PeerID) time.Duration {
-	n.mu.Lock()
-	l := n.links[to]
-	n.mu.Unlock()
+	l := n.known(to)
 	if l == nil {
 		return 0
 	}
