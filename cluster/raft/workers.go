@@ -178,3 +178,18 @@ func (g *Group) applyEntry(e *Entry) error {
 func decodeWAL(e wal.Entry) (Entry, error) {
 	return decodeEntry(e.Index, pb.EntryType(e.Kind), e.Data)
 }
+
+// Replay gives the entry at index to m, if it has proposals. It is how a driver of a Core brings a machine that lags behind
+// the log's configuration to where the Core begins.
+func Replay(log *wal.Log, index uint64, m Machine) error {
+	es, err := log.Entries(index, index+1, 0)
+	if err != nil {
+		return err
+	}
+	e, err := decodeWAL(es[0])
+	if err != nil || len(e.Proposals) == 0 {
+		return err
+	}
+	_, err = m.Apply(index, e.Proposals)
+	return err
+}
