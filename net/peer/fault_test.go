@@ -435,7 +435,7 @@ func (r *relay) copy(ctx context.Context, to, from net.Conn) {
 func TestAFrozenPeerIsFoundByItsSilence(t *testing.T) {
 	nets := newGroup(t, 2, func(i int, o *Options) {
 		if i == 0 {
-			o.Ping, o.Silence = 10*time.Millisecond, 300*time.Millisecond
+			o.Ping, o.Silence = 10*time.Millisecond, 600*time.Millisecond
 		}
 	})
 	block := func(ctx context.Context, _ cluster.PeerID, k wire.Kind, b wire.Body) (wire.Message, error) {
@@ -479,7 +479,7 @@ func TestABusyPeerIsNotDead(t *testing.T) {
 		o.Handlers = 2
 		o.Ping = 10 * time.Millisecond
 		if i == 0 {
-			o.Silence = 500 * time.Millisecond
+			o.Silence = time.Second
 		}
 	})
 	release := make(chan struct{})
@@ -509,7 +509,7 @@ func TestABusyPeerIsNotDead(t *testing.T) {
 		if n := serving(nets[1]); n != 2 {
 			t.Fatalf("%d handlers run, at most 2 may", n)
 		}
-		return nets[0].clock()-began > int64(600*time.Millisecond)
+		return nets[0].clock()-began > int64(1100*time.Millisecond)
 	})
 	close(release)
 	for range 6 {
