@@ -25,13 +25,13 @@ func serve(t *testing.T, data, httpAddr string) (*admintest.Fake, *admin.Server,
 	t.Helper()
 	fake := admintest.New(data, "/mnt/dfs")
 	stopped := make(chan struct{}, 8)
-	s, err := admin.NewServer(admin.Options{Node: fake, Data: data, HTTP: httpAddr, Stop: func() { stopped <- struct{}{} }})
+	s, err := admin.NewServer(admin.Options{Data: data, HTTP: httpAddr, Stop: func() { stopped <- struct{}{} }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
+	go func() { ended <- s.Run(ctx, fake) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -276,7 +276,7 @@ func TestStrangersAreTurnedAway(t *testing.T) {
 func TestAddressInUse(t *testing.T) {
 	_, s, _, _ := serve(t, t.TempDir(), "127.0.0.1:0")
 	data := t.TempDir()
-	_, err := admin.NewServer(admin.Options{Node: admintest.New(data, ""), Data: data, HTTP: s.HTTP()})
+	_, err := admin.NewServer(admin.Options{Data: data, HTTP: s.HTTP()})
 	if !errors.Is(err, fault.Busy) {
 		t.Errorf("second on the port: %v", err)
 	}

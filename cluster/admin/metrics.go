@@ -16,7 +16,7 @@ func (series) Describe(chan<- *prometheus.Desc) {}
 func (c series) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	figures := c.s.o.Node.Metrics()
+	figures := c.s.node.Metrics()
 	if st, err := c.s.status(ctx); err == nil {
 		figures = append(figures, statusMetrics(st)...)
 	}

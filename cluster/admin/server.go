@@ -11,9 +11,8 @@ import (
 	"dfs/cluster/fault"
 )
 
-// Options of a Server. Node and Data are needed, the rest works as zero.
+// Options of a Server. Data is needed, the rest works as zero.
 type Options struct {
-	Node Node
 	Data string // where the control socket is made
 	HTTP string // HOST:PORT of dashboard and metrics; port 0 chooses one; "" and "off" for none
 	Key  string // password asked of those who do not come over loopback; "" refuses them
@@ -27,9 +26,11 @@ type Server struct {
 	socket  net.Listener
 	web     net.Listener // nil when off
 	started time.Time
+	node    Node // from Run on
 }
 
-// NewServer opens both listeners, so that questions wait from now on and are answered once Run runs.
+// NewServer opens both listeners, before there is a peer to serve: an address that is taken shows before a cluster is
+// created or joined. Questions wait from now on and are answered once Run runs.
 // fault.Busy: another program has the HTTP address.
 func NewServer(o Options) (*Server, error) {
 	if o.Log == nil {
@@ -60,7 +61,7 @@ func (s *Server) HTTP() string {
 	return s.web.Addr().String()
 }
 
-// Close closes the listeners of a server that will not run.
+// Close closes the listeners of a server that will not run: questions that wait fail.
 func (s *Server) Close() {
 	s.socket.Close()
 	if s.web != nil {
@@ -68,10 +69,11 @@ func (s *Server) Close() {
 	}
 }
 
-// Run serves until ctx ends, then gives requests in flight one second.
-func (s *Server) Run(ctx context.Context) error {
+// Run serves node until ctx ends, then gives requests in flight one second.
+func (s *Server) Run(ctx context.Context, node Node) error {
+	s.node = node
 	base := func(net.Listener) context.Context { return ctx }
-	control := &control{node: s.o.Node, status: s.status, stop: s.o.Stop}
+	control := &control{node: node, status: s.status, stop: s.o.Stop}
 	errs := slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug)
 	servers := []*http.Server{{
 		Handler: control.handler(), BaseContext: base, ReadHeaderTimeout: 5 * time.Second,
@@ -116,7 +118,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // status is the node's, completed with what only the server knows.
 func (s *Server) status(ctx context.Context) (Status, error) {
-	st, err := s.o.Node.Status(ctx)
+	st, err := s.node.Status(ctx)
 	st.Schema = Schema
 	st.Self.HTTP = s.HTTP()
 	if st.Peers == nil {

@@ -26,13 +26,13 @@ func serve(t *testing.T) bench {
 	t.Setenv("DFS_DATA", "")
 	b := bench{data: t.TempDir(), mnt: t.TempDir()}
 	b.fake = admintest.New(b.data, b.mnt)
-	s, err := admin.NewServer(admin.Options{Node: b.fake, Data: b.data})
+	s, err := admin.NewServer(admin.Options{Data: b.data})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
+	go func() { ended <- s.Run(ctx, b.fake) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {

@@ -26,7 +26,7 @@ type Config struct {
 	Version   string
 }
 
-// newDaemon opens the peer. It is a variable for tests.
-var newDaemon = func(cfg Config, log *slog.Logger) (Daemon, error) {
+// newDaemon opens the peer, and with a token joins the cluster first. It is a variable for tests.
+var newDaemon = func(ctx context.Context, cfg Config, log *slog.Logger) (Daemon, error) {
 	return nil, fault.New("start", fault.Unsupported, "this build of dfsd has no peer in it")
 }

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 // fakeDaemon is a peer in memory that keeps an identity on disk.
 type fakeDaemon struct{ *admintest.Fake }
 
-func newFake(cfg Config, log *slog.Logger) (Daemon, error) {
+func newFake(_ context.Context, cfg Config, log *slog.Logger) (Daemon, error) {
 	dir := filepath.Join(cfg.Data, "identity")
 	_, err := identity.Load(dir, nil)
 	switch {

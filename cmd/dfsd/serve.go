@@ -92,23 +92,22 @@ func serve(ctx context.Context, stop func(), cfg Config, log *slog.Logger) error
 	if err != nil {
 		return err
 	}
-	d, err := newDaemon(cfg, log)
+	server, err := admin.NewServer(admin.Options{Data: cfg.Data, HTTP: cfg.HTTP, Key: key, Stop: stop, Log: log})
 	if err != nil {
+		return cli.Hint(err, "dfsd up --data %s --http 127.0.0.1:0", cfg.Data)
+	}
+	d, err := newDaemon(ctx, cfg, log)
+	if err != nil {
+		server.Close()
 		return err
 	}
 	ctx, end := context.WithCancel(ctx)
 	defer end()
-	server, err := admin.NewServer(admin.Options{Node: d, Data: cfg.Data, HTTP: cfg.HTTP, Key: key, Stop: stop, Log: log})
-	if err != nil {
-		end()
-		d.Run(ctx) // closes what newDaemon opened
-		return cli.Hint(err, "dfsd up --data %s --http 127.0.0.1:0", cfg.Data)
-	}
 	// The socket answers until the peer has ended, so that its end can be watched.
 	serverCtx, endServer := context.WithCancel(context.WithoutCancel(ctx))
 	serverEnded := make(chan error, 1)
 	go func() {
-		serverEnded <- server.Run(serverCtx)
+		serverEnded <- server.Run(serverCtx, d)
 		end()
 	}()
 	peerEnded := make(chan error, 1)
