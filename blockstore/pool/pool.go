@@ -116,8 +116,8 @@ func New(o Options) *Pool {
 
 // Plan returns the peers that an extent of so many blocks would be written to now, with the reasons.
 func (p *Pool) Plan(w placement.Wish, blocks uint32) ([]cluster.PeerID, placement.Why, error) {
-	v := p.view()
-	return p.policy(w, nil).Pick(v, target(w, &v), blocks, nil)
+	v := p.View()
+	return p.Policy(w, nil).Pick(v, target(w, &v), blocks, nil)
 }
 
 // Delete forgets blocks at one peer. Absent ones are no error.
@@ -131,8 +131,8 @@ func (p *Pool) Delete(ctx context.Context, peer cluster.PeerID, s ...blockstore.
 	return fault.Wrap("pool delete", store.Delete(ctx, s...))
 }
 
-// policy returns w's policy for extents that have replicas already. Its random numbers are its own.
-func (p *Pool) policy(w placement.Wish, have []cluster.PeerID) placement.Policy {
+// Policy returns w's policy for extents that have replicas already. Its random numbers are its own.
+func (p *Pool) Policy(w placement.Wish, have []cluster.PeerID) placement.Policy {
 	p.mu.Lock()
 	rng := mathrand.New(mathrand.NewPCG(p.rng.Uint64(), p.rng.Uint64()))
 	p.mu.Unlock()

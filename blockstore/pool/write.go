@@ -135,9 +135,9 @@ func (p *Pool) place(ctx context.Context, drafts []*draft, w placement.Wish) (wa
 // pick chooses this round's peers for every draft that lacks replicas. Those chosen for one draft count as in
 // flight for the next. The error is the reason why there is nothing to choose for some.
 func (p *Pool) pick(drafts []*draft, w placement.Wish) (want int, missing bool, err error) {
-	v := p.view()
+	v := p.View()
 	want = target(w, &v)
-	first := p.policy(w, nil)
+	first := p.Policy(w, nil)
 	for _, d := range drafts {
 		d.next = nil
 		if len(d.have) >= want {
@@ -145,7 +145,7 @@ func (p *Pool) pick(drafts []*draft, w placement.Wish) (want int, missing bool, 
 		}
 		policy := first
 		if len(d.have) > 0 {
-			policy = p.policy(w, d.have)
+			policy = p.Policy(w, d.have)
 		}
 		blocks, n := uint32(len(d.batch.Sums)), want-len(d.have)
 		picked, _, e := policy.Pick(v, n, blocks, slices.Concat(d.have, d.failed))

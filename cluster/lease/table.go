@@ -159,8 +159,15 @@ func (t *Table) Released() (seen Seen, grown bool) {
 	return t.released, grown
 }
 
-// Holds reports whether peer is in the wait set.
-func (t *Table) Holds(peer cluster.PeerID) bool { return t.holders[peer] != nil }
+// Holders returns the peers in the wait set, sorted. Known says that no other peer can hold a lease: the hold-off is
+// over.
+func (t *Table) Holders() (ids []cluster.PeerID, known bool) {
+	for id := range t.holders {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, cluster.PeerID.Compare)
+	return ids, t.ready
+}
 
 // Behind returns the holders that have not taken in everything committed, for status and for finding a stuck one.
 func (t *Table) Behind() []cluster.PeerID {

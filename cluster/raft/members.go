@@ -267,6 +267,8 @@ type Status struct {
 	Lease            lease.State
 	LeaseUntil       time.Duration
 	Behind           []cluster.PeerID             // on the leader: mounts that have not taken everything in
+	Holders          []cluster.PeerID             // on the leader: mounts that hold, or may hold, a lease
+	HoldersKnown     bool                         // on the leader: no others can
 	Match            map[cluster.PeerID]MemberLog // on the leader
 	Window           int                          // proposals of this peer under way
 }
@@ -291,6 +293,7 @@ func (c *Core) Status(now time.Duration) Status {
 		return s
 	}
 	s.Behind = c.table.Behind()
+	s.Holders, s.HoldersKnown = c.table.Holders()
 	s.Match = map[cluster.PeerID]MemberLog{}
 	for id, pr := range c.progress() {
 		s.Match[c.names[id]] = MemberLog{pr.Match, pr.RecentActive || id == c.id}

@@ -313,7 +313,7 @@ func (d *Driver) Run(ctx context.Context) error {
 				d.wake()
 			}()
 		}
-		if taken := d.taken(); taken.Prefix != told.Prefix || len(taken.Except) != len(told.Except) {
+		if taken := d.Taken(); taken.Prefix != told.Prefix || len(taken.Except) != len(told.Except) {
 			told = taken
 			d.o.Took(taken)
 		}
@@ -332,7 +332,8 @@ func (d *Driver) watch() {
 	d.mount.Sweep(now)
 }
 
-func (d *Driver) taken() lease.Seen {
+// Taken returns what the kernel has taken in.
+func (d *Driver) Taken() lease.Seen {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.mount.Taken()
