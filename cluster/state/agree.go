@@ -326,11 +326,12 @@ func (a *agree) endSessionsOf(id cluster.PeerID, incarnation uint64) (newer bool
 }
 
 func (a *agree) endSession(id uint64) error {
-	if _, known, err := readSession(a.tx, id); err != nil || !known {
+	s, known, err := readSession(a.tx, id)
+	if err != nil || !known {
 		return err
 	}
 	a.did.Ended = append(a.did.Ended, id)
-	return endSession(a.tx, a.c.Index, id)
+	return endSession(a.tx, a.c.Index, s)
 }
 
 func (a *agree) member(id cluster.PeerID) (cluster.Member, bool, error) {

@@ -61,7 +61,7 @@ func settle(tx Tx, p raft.Proposal, result []byte) error {
 		return err
 	}
 	if p.Low > s.Low {
-		if err := dropResults(tx, s.ID, p.Low); err != nil {
+		if err := dropResults(tx, s.ID, s.Low, p.Low); err != nil {
 			return err
 		}
 		s.Low = p.Low
@@ -72,11 +72,12 @@ func settle(tx Tx, p raft.Proposal, result []byte) error {
 	return tx.Set(resultKey(p.Session, p.Seq), result)
 }
 
-// dropResults deletes a session's results below seq.
-func dropResults(tx Tx, session, seq uint64) error {
+// dropResults deletes a session's results from low on that lie below seq. It never looks below low: what was deleted
+// there still costs a scan in the map.
+func dropResults(tx Tx, session, low, seq uint64) error {
 	var keys [][]byte
 	end := resultKey(session, seq)
-	err := tx.Scan(resultsOf(session), nil, func(k, _ []byte) bool {
+	err := tx.Scan(resultsOf(session), resultKey(session, low), func(k, _ []byte) bool {
 		if bytes.Compare(k, end) >= 0 {
 			return false
 		}
@@ -114,11 +115,12 @@ func hasEnded(r reader, session uint64) (bool, error) {
 }
 
 // endSession removes a session with its results and remembers that it ended.
-func endSession(tx Tx, index, session uint64) error {
+func endSession(tx Tx, index uint64, s Session) error {
+	session := s.ID
 	if err := tx.Delete(sessionKey(session)); err != nil {
 		return err
 	}
-	if err := dropResults(tx, session, ^uint64(0)); err != nil {
+	if err := dropResults(tx, session, s.Low, ^uint64(0)); err != nil {
 		return err
 	}
 	if err := tx.Set(endedKey(index, session), nil); err != nil {
