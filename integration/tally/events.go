@@ -163,8 +163,34 @@ func reason(output string) string {
 	return ""
 }
 
-// test runs the tests themselves.
-func test(ctx context.Context, t *totals, o options) {
+// heavy is the package that runs whole clusters: alone, so that it and the others have the machine to themselves.
+const heavy = "dfs/integration"
+
+// split returns the packages that the patterns name in the order of their runs.
+func split(ctx context.Context, patterns []string) [][]string {
+	out, err := command(ctx, "go", append([]string{"list"}, patterns...)...).Output()
+	if err != nil {
+		return [][]string{patterns} // go test will say what is wrong
+	}
+	light, last := []string{}, []string{}
+	for _, p := range strings.Fields(string(out)) {
+		if p == heavy {
+			last = append(last, p)
+		} else {
+			light = append(light, p)
+		}
+	}
+	var runs [][]string
+	for _, run := range [][]string{light, last} {
+		if len(run) > 0 {
+			runs = append(runs, run)
+		}
+	}
+	return runs
+}
+
+// test runs the tests of some packages.
+func test(ctx context.Context, t *totals, o options, packages []string) {
 	args := []string{"test", "-json", "-vet=off", "-timeout", o.timeout.String()}
 	if o.race {
 		args = append(args, "-race")
@@ -172,7 +198,7 @@ func test(ctx context.Context, t *totals, o options) {
 	if o.run != "" {
 		args = append(args, "-run", o.run)
 	}
-	cmd := command(ctx, "go", append(args, o.packages...)...)
+	cmd := command(ctx, "go", append(args, packages...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err == nil {

@@ -52,7 +52,9 @@ func run(ctx context.Context, o options) int {
 	if o.check {
 		check(ctx, t, o)
 	}
-	test(ctx, t, o)
+	for _, packages := range split(ctx, o.packages) {
+		test(ctx, t, o, packages)
+	}
 	if o.fuzz > 0 {
 		fuzz(ctx, t, o)
 	}
