@@ -197,11 +197,11 @@ func (a *apply) named(dir Ino, name string) (*node, dent, *node, error) {
 // enter adds an entry to dir.
 func (a *apply) enter(dir *node, e dent, at Time) error {
 	dir.Size++
-	return a.rename1(dir, e, e.ino, at)
+	return a.setDent(dir, e, e.ino, at)
 }
 
-// rename1 writes an entry, whose name meant (or now means) was.
-func (a *apply) rename1(dir *node, e dent, was Ino, at Time) error {
+// setDent writes an entry. was is what its name meant before, or what it means now if it is new.
+func (a *apply) setDent(dir *node, e dent, was Ino, at Time) error {
 	a.stamp(dir, at)
 	a.ch.Names = append(a.ch.Names, Name{Dir: dir.Ino, Name: e.name, Child: was})
 	return a.tx.Set(dentKey(dir.Ino, e.at), e.encode())

@@ -97,7 +97,7 @@ func (a *apply) move(op Rename, oldDir, newDir *node, old, place dent, n, target
 		newDir.Size++
 	}
 	a.moved(n, oldDir, newDir, op.Time)
-	return a.rename1(newDir, place, was, op.Time)
+	return a.setDent(newDir, place, was, op.Time)
 }
 
 func (a *apply) exchange(op Rename, oldDir, newDir *node, old, place dent, n, target *node) error {
@@ -105,10 +105,10 @@ func (a *apply) exchange(op Rename, oldDir, newDir *node, old, place dent, n, ta
 	place.ino, place.typ = n.Ino, n.Type
 	a.moved(n, oldDir, newDir, op.Time)
 	a.moved(target, newDir, oldDir, op.Time)
-	if err := a.rename1(oldDir, old, n.Ino, op.Time); err != nil {
+	if err := a.setDent(oldDir, old, n.Ino, op.Time); err != nil {
 		return err
 	}
-	return a.rename1(newDir, place, target.Ino, op.Time)
+	return a.setDent(newDir, place, target.Ino, op.Time)
 }
 
 // moved keeps parents and link counts of directories right.
