@@ -47,6 +47,7 @@ type Mount struct {
 	ops     map[uint64]*op      // changes not taken in, or not known to be released
 	order   []uint64            // their indexes, ascending
 	objects map[Object][]uint64 // of those, the ones that changed the object, ascending
+	refused []uint64            // of those, the ones that failed and are not taken in, ascending
 	waiting map[uint64]*notify  // notifies not done
 	dirs    map[meta.Ino]*dir
 	lastID  uint64
@@ -57,7 +58,8 @@ type Mount struct {
 type op struct {
 	index   uint64
 	objects []Object
-	open    int // notifies that must be done before this is taken in
+	open    int  // notifies that must be done before this is taken in
+	refused bool // an answer of it tells of anything before it: it is taken in after all that
 	taken   bool
 }
 
@@ -93,7 +95,7 @@ func (m *Mount) EpochOK(ok bool) { m.epochOK = ok }
 func (m *Mount) Reset(index uint64) {
 	m.applied, m.barrier = index, index
 	m.taken = lease.NewSeen(index, nil)
-	m.ops, m.order = map[uint64]*op{}, nil
+	m.ops, m.order, m.refused = map[uint64]*op{}, nil, nil
 	m.objects = map[Object][]uint64{}
 	m.waiting = map[uint64]*notify{}
 	held := map[meta.Ino]*dir{}
@@ -118,7 +120,7 @@ func (m *Mount) Apply(cs ...meta.Change) {
 	for _, c := range cs {
 		m.take(o, c)
 	}
-	if len(o.objects) > 0 {
+	if len(o.objects) > 0 || o.refused {
 		m.ops[o.index] = o
 		m.order = append(m.order, o.index)
 		for i, obj := range o.objects {
@@ -129,12 +131,16 @@ func (m *Mount) Apply(cs ...meta.Change) {
 	} else {
 		o.taken = true
 	}
+	if o.refused {
+		m.refused = append(m.refused, o.index)
+	}
 	m.settle(o)
 	m.unlock()
 }
 
 // take notes what one change touches and what the kernel must forget for it.
 func (m *Mount) take(o *op, c meta.Change) {
+	o.refused = o.refused || c.Refused
 	own := c.Session == m.session
 	content := map[meta.Ino]bool{}
 	for _, d := range c.Data {
@@ -351,7 +357,13 @@ func (m *Mount) settle(o *op) {
 			}
 		}
 	}
+	if o.refused {
+		m.refused = slices.DeleteFunc(m.refused, func(i uint64) bool { return i == o.index })
+	}
 	m.forget(o)
+	if len(m.refused) > 0 {
+		next = append(next, m.refused[0])
+	}
 	for _, i := range next {
 		if p := m.ops[i]; p != nil && !p.taken {
 			m.settle(p)
@@ -359,8 +371,11 @@ func (m *Mount) settle(o *op) {
 	}
 }
 
-// first reports whether every earlier op on o's objects is taken in.
+// first reports whether every earlier op on o's objects is taken in; of one that was refused, every earlier op.
 func (m *Mount) first(o *op) bool {
+	if o.refused && m.taken.Prefix+1 < o.index {
+		return false
+	}
 	for _, obj := range o.objects {
 		for _, i := range m.objects[obj] {
 			if i >= o.index {

@@ -12,8 +12,9 @@ import (
 // client is a program on a mount that does one thing after another, on few names.
 type client struct {
 	*sim
-	k   *kernel
-	who string
+	k     *kernel
+	who   string
+	doing *call // under way
 }
 
 // call is one system call, from when it begins to what it has shown.
@@ -39,7 +40,8 @@ func (c *client) run() {
 }
 
 func (c *client) begin(format string, args ...any) *call {
-	return &call{what: fmt.Sprintf(format, args...), begun: c.floors.begin(), since: c.now}
+	c.doing = &call{what: fmt.Sprintf(format, args...), begun: c.floors.begin(), since: c.now}
+	return c.doing
 }
 
 // end hands a call to the checker.
@@ -62,6 +64,7 @@ func (c *client) end(l *call, did *applied) {
 	c.note("%s: %s since %.3f saw %v", c.who, l.what, float64(l.since)/1e6, l.saw)
 	c.floors.end(who, c.k.p.n, l.begun, uint64(len(c.world.log)), l.saw, changed, index)
 	c.calls++
+	c.doing = nil
 	if d := c.now - l.since; d > c.longest {
 		c.longest = d
 	}

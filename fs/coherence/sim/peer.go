@@ -41,7 +41,8 @@ type peer struct {
 	files  map[meta.Ino]*file
 	calls  map[uint64]*applied // proposals under way, and what came of them
 	seq    uint64
-	losses int // leases lost
+	losses int                         // leases lost
+	sent   map[uint64]coherence.Notify // not come back from the kernel
 }
 
 func newPeer(s *sim, n int, mounted bool) *peer {
@@ -50,7 +51,7 @@ func newPeer(s *sim, n int, mounted bool) *peer {
 		rate:   1 + (s.rng.Float64()-0.5)*0.045,
 		offset: s.between(0, time.Hour),
 		holder: lease.NewHolder(mounted, uint64(n)*1000+1),
-		count:  map[meta.Ino]int{}, files: map[meta.Ino]*file{}, calls: map[uint64]*applied{},
+		count:  map[meta.Ino]int{}, files: map[meta.Ino]*file{}, calls: map[uint64]*applied{}, sent: map[uint64]coherence.Notify{},
 	}
 	if mounted {
 		p.mount = coherence.NewMount(p.session, 0, !s.o.OldKernel)
@@ -148,7 +149,9 @@ func (p *peer) follow() {
 			p.calls[a.seq] = a
 		}
 		if p.mount != nil {
-			p.mount.Apply(a.did)
+			did := a.did
+			did.Refused = did.Refused && p.s.o.Break != AnswerRefusals
+			p.mount.Apply(did)
 		}
 		p.s.open(&p.look)
 		p.s.open(&p.work)
@@ -194,7 +197,12 @@ func (p *peer) leased() {
 		}
 	case lease.Lost:
 		if p.held || !p.drop {
-			p.s.note("peer %d lost its lease", p.n)
+			p.s.note("peer %d lost its lease; its kernel owes %v; taken in %v of %d", p.n, p.owes(), p.mount.Taken(), p.applied)
+			for _, c := range p.s.clients {
+				if c.doing != nil {
+					p.s.note("%s: %s since %.3f, so far %v", c.who, c.doing.what, float64(c.doing.since)/1e6, c.doing.saw)
+				}
+			}
 			p.losses++
 			p.held, p.until, p.drop = false, 0, true
 			p.s.open(&p.work)
@@ -261,7 +269,9 @@ func (p *peer) notify(n coherence.Notify) {
 		p.kernel.epoch++
 		p.mount.Done(n.ID)
 	}
+	p.sent[n.ID] = n
 	p.tell(n)
+	delete(p.sent, n.ID)
 	p.pass()
 	p.mount.Done(n.ID)
 	p.s.open(&p.work)
@@ -308,4 +318,13 @@ func (p *peer) dropCaches() {
 	p.mount.Dropped()
 	p.holder.State(p.clock())
 	p.holder.Rejoin()
+}
+
+// owes lists the notifies that have not come back.
+func (p *peer) owes() (all []coherence.Notify) {
+	for _, n := range p.sent {
+		all = append(all, n)
+	}
+	slices.SortFunc(all, func(a, b coherence.Notify) int { return int(int64(a.ID - b.ID)) })
+	return all
 }

@@ -45,6 +45,7 @@ const (
 	KeepAttrs        Break = "replies to changes carry valid attributes"
 	OverlayLong      Break = "a mount's own write hides a later one of another"
 	NoHold           Break = "the mount does not know which directories are held"
+	AnswerRefusals   Break = "a refused change does not wait for what it tells of"
 	LookupWaits      Break = "look-ups wait for the release of attributes"
 )
 
@@ -74,7 +75,7 @@ type Report struct {
 const (
 	runLength = 6 * time.Second
 	patience  = 20 * time.Second // after the last fault everything must have ended
-	clients   = 3                // on each mount
+	programs  = 3                // on each mount
 	calmMax   = 1200 * time.Millisecond
 )
 
@@ -89,6 +90,7 @@ type sim struct {
 	lag        time.Duration // most that a request, a reply or a notify travels
 	commitSlow time.Duration
 
+	clients  []*client
 	stopping bool
 	busy     int // calls under way
 	calls    int
@@ -127,8 +129,9 @@ func Run(o Options) Report {
 	s.start(s.watchLeader)
 	s.after(300*time.Millisecond, func() {
 		for _, p := range s.peers[:mounts] {
-			for n := range clients {
+			for n := range programs {
 				c := &client{sim: s, k: p.kernel, who: fmt.Sprintf("mount %d, program %d", p.n, n)}
+				s.clients = append(s.clients, c)
 				s.start(c.run)
 			}
 		}

@@ -197,6 +197,7 @@ func (w *world) apply(c *change) *applied {
 		a.objects = append(a.objects, coherence.Attr(c.ino))
 		a.did.Attrs = append(a.did.Attrs, c.ino)
 	}
+	a.did.Refused = a.failed
 	return a
 }
 
