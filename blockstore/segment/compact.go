@@ -64,7 +64,7 @@ func (s *Store) compact(ctx context.Context, pace func(context.Context, int64) e
 		return false, nil
 	}
 	moved := func(n int64) error { return pace(ctx, n) }
-	_, err := s.scan(victim, 0, false, func(r *scanned) error {
+	_, _, err := s.scan(victim, 0, false, func(r *scanned) error {
 		n, err := s.carry(ctx, victim, r)
 		if err != nil || n == 0 {
 			return err

@@ -19,7 +19,8 @@ type disk struct {
 	calls   int                 // made so far
 	failAt  int                 // the call that fails; 0: none
 	fail    error
-	off     bool // power: every call fails
+	offAt   int  // the call at which the power fails; 0: none
+	off     bool // no power: every call fails
 }
 
 // memFile is one file: now, and as of its last sync.
@@ -34,7 +35,7 @@ func newDisk(seed uint64) *disk {
 // step counts a call and fails it if it is its turn.
 func (d *disk) step(what string) error {
 	d.calls++
-	if d.off {
+	if d.off = d.off || d.calls == d.offAt; d.off {
 		return fmt.Errorf("%s: no power", what)
 	}
 	if d.calls == d.failAt {

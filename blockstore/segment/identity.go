@@ -46,13 +46,10 @@ func identify(d Disk, o Options) (Identity, error) {
 	if err != nil && !errors.Is(err, io.EOF) || closeErr != nil {
 		return Identity{}, diskError("segment open", errors.Join(err, closeErr))
 	}
-	if n == 0 { // the machine stopped while the store was being made
-		return newIdentity(d, o)
-	}
 	id, err := parseIdentity(string(b[:n]))
 	switch {
-	case err != nil:
-		return Identity{}, err
+	case err != nil: // the machine stopped while the store was being made, or the file is damaged
+		return newIdentity(d, o)
 	case o.Store != [16]byte{} && o.Store != id.Store:
 		return Identity{}, fault.New("segment open", fault.Conflict, "store %x here, %x was expected", id.Store, o.Store)
 	case o.Cluster != [16]byte{} && o.Cluster != id.Cluster:
@@ -71,7 +68,7 @@ func newIdentity(d Disk, o Options) (Identity, error) {
 	}
 	for _, n := range names {
 		if strings.HasSuffix(n, suffix) {
-			return Identity{}, fault.New("segment open", fault.Conflict, "segments are here, but no file %s", idName)
+			return Identity{}, fault.New("segment open", fault.Conflict, "segments are here, but no file %s that can be read", idName)
 		}
 	}
 	id := Identity{Cluster: o.Cluster}
@@ -82,7 +79,9 @@ func newIdentity(d Disk, o Options) (Identity, error) {
 	if err != nil {
 		return Identity{}, diskError("segment open", err)
 	}
-	err = f.WriteAll(0, [][]byte{[]byte(id.text())})
+	if err = f.Truncate(0); err == nil {
+		err = f.WriteAll(0, [][]byte{[]byte(id.text())})
+	}
 	if err == nil {
 		err = f.Sync()
 	}

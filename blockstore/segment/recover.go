@@ -33,7 +33,7 @@ func (s *Store) recover() error {
 	if err := s.count(); err != nil {
 		return err
 	}
-	if s.active != nil && (from != position{s.active.number, s.active.size, s.seq} || len(s.pending) > 0) {
+	if s.active != nil && (from != position{s.active.number, s.active.size, s.seq} || s.mended || len(s.pending) > 0) {
 		if err := s.syncOnce(); err != nil {
 			return err
 		}
@@ -93,17 +93,36 @@ func (s *Store) replay(from position) error {
 		if n == from.segment {
 			start = from.offset
 		}
-		end, err := s.scan(seg, start, seg == s.active, s.apply)
+		end, torn, err := s.scan(seg, start, seg == s.active, s.apply)
 		if err != nil {
 			return err
 		}
-		if seg == s.active && end < seg.size {
-			if err := seg.file.Truncate(end); err != nil {
-				return diskError("segment open", err)
-			}
-			s.disk0 -= seg.size - end
-			seg.size = end
+		if err := s.bury(seg, end, torn); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// bury clears the headers of torn records, which a later replay would believe once another segment is the last, and
+// cuts off what follows the end of the last segment.
+func (s *Store) bury(seg *segment, end int64, torn []int64) error {
+	for _, at := range torn {
+		if at >= end {
+			continue
+		}
+		if err := seg.file.WriteAll(at, [][]byte{make([]byte, headerSize)}); err != nil {
+			return diskError("segment open", err)
+		}
+		s.mended = true
+	}
+	if seg == s.active && end < seg.size {
+		if err := seg.file.Truncate(end); err != nil {
+			return diskError("segment open", err)
+		}
+		s.disk0 -= seg.size - end
+		seg.size = end
+		s.mended = true
 	}
 	return nil
 }
@@ -115,19 +134,20 @@ type scanned struct {
 }
 
 // scan calls fn for each sound record of seg from start on and returns the end of the last. What is not a record is
-// passed over in steps of the alignment. With whole, the blocks must match their sums too.
-func (s *Store) scan(seg *segment, start int64, whole bool, fn func(*scanned) error) (int64, error) {
+// passed over in steps of the alignment. With whole, the blocks must match their sums too; the records whose blocks do
+// not are returned as torn.
+func (s *Store) scan(seg *segment, start int64, whole bool, fn func(*scanned) error) (end int64, torn []int64, err error) {
 	w := &window{file: seg.file, size: seg.size}
-	end := start
+	end = start
 	var data []byte
 	for at := start; at+headerSize <= seg.size; {
 		b, err := w.bytes(at, headerSize)
 		if err != nil {
-			return end, diskError("segment scan", err)
+			return end, torn, diskError("segment scan", err)
 		}
 		h, err := decodeHeader(s.id.Store, b)
 		if errors.Is(err, fault.Unsupported) {
-			return end, err
+			return end, torn, err
 		}
 		if err != nil || h.segment != seg.number || h.offset != at || h.cluster != s.id.Cluster || at+h.size() > seg.size {
 			at += alignment
@@ -137,7 +157,7 @@ func (s *Store) scan(seg *segment, start int64, whole bool, fn func(*scanned) er
 		w.ahead = 0
 		meta, err := w.bytes(at+headerSize, int64(h.metaLen()))
 		if err != nil {
-			return end, diskError("segment scan", err)
+			return end, torn, diskError("segment scan", err)
 		}
 		r := &scanned{h, slices.Clone(meta)}
 		_, sums, err := h.decodeMeta(r.meta)
@@ -148,20 +168,21 @@ func (s *Store) scan(seg *segment, start int64, whole bool, fn func(*scanned) er
 		if whole && h.held > 0 {
 			data = slices.Grow(data[:0], int(h.held)*blockstore.Size)[:int(h.held)*blockstore.Size]
 			if _, err := seg.file.ReadAt(data, at+h.dataAt()); err != nil && !errors.Is(err, io.EOF) {
-				return end, diskError("segment scan", err)
+				return end, torn, diskError("segment scan", err)
 			}
-			if blockstore.Verify(data, sums) != nil {
-				at += h.size() // torn
+			if blockstore.Verify(data, sums) != nil { // torn
+				torn = append(torn, at)
+				at += h.size()
 				continue
 			}
 		}
 		if err := fn(r); err != nil {
-			return end, err
+			return end, torn, err
 		}
 		at += h.size()
 		end = at
 	}
-	return end, nil
+	return end, torn, nil
 }
 
 // apply does to the index what r says. Records whose sequence number goes back are left-overs of failed writes.

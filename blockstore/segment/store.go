@@ -134,6 +134,7 @@ type Store struct {
 	seq      uint64   // of the last record; also what Mark returns
 	pending  changes  // since the last sync began
 	flushing changes  // on their way into the index
+	mended   bool     // opening has changed the last segment
 	victim   uint64   // being compacted, or interrupted in it; 0 none
 	doomed   uint64   // emptied, but its file could not be removed yet; 0 none
 	disk0    int64    // bytes of all segments
