@@ -5,7 +5,7 @@ import (
 	"log/slog"
 
 	"dfs/cluster/admin"
-	"dfs/cluster/fault"
+	"dfs/cluster/node"
 	"dfs/cmd/internal/cli"
 )
 
@@ -28,5 +28,10 @@ type Config struct {
 
 // newDaemon opens the peer, and with a token joins the cluster first. It is a variable for tests.
 var newDaemon = func(ctx context.Context, cfg Config, log *slog.Logger) (Daemon, error) {
-	return nil, fault.New("start", fault.Unsupported, "this build of dfsd has no peer in it")
+	return node.Open(ctx, node.Config{
+		Data: cfg.Data, Mount: cfg.Mount, Name: cfg.Name, Zone: cfg.Zone,
+		Listen: cfg.Listen, Capacity: cfg.Capacity, Copies: cfg.Copies, Token: cfg.Token,
+		AllowOther: cfg.AllowOther, WhenCutOff: cfg.WhenCutOff, CutOff: cfg.CutOffAfter,
+		OldKernel: cfg.OldKernel, Version: cfg.Version, Log: log,
+	})
 }

@@ -240,7 +240,7 @@ func (s *supervisor) announce(ctx context.Context) {
 	}
 	switch {
 	case s.token != "":
-		s.joined(st)
+		s.joined(ctx, client, st)
 	case s.fresh:
 		s.created(ctx, client, st)
 	default:
@@ -288,7 +288,7 @@ func (s *supervisor) mountForOthers() string {
 	return s.cfg.Mount
 }
 
-func (s *supervisor) joined(st admin.Status) {
+func (s *supervisor) joined(ctx context.Context, client *admin.Client, st admin.Status) {
 	line := fmt.Sprintf("joined %s as %s", st.Cluster.Name, st.Self.Name)
 	if below := st.Repair.BytesBelowTarget; below > 0 && st.Cluster.Copies > 1 {
 		line += fmt.Sprintf("; raising copies %d -> %d for %s", st.Cluster.Copies-1, st.Cluster.Copies, admin.Bytes(below))
@@ -301,6 +301,9 @@ func (s *supervisor) joined(st admin.Status) {
 				fmt.Fprintf(s.out, "note: two peers have one voter (%s). A third peer removes this limit.\n", p.Name)
 			}
 		}
+	}
+	if below := st.Repair.BytesBelowTarget; below > 0 && isTerminal(os.Stderr) {
+		progress(ctx, os.Stderr, client, below)
 	}
 }
 
