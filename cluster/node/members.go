@@ -124,3 +124,14 @@ func (r *roster) view() cluster.View {
 	}
 	return cluster.NewView(r.self, r.index, peers)
 }
+
+// ids returns the members' ids.
+func (r *roster) ids() []cluster.PeerID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]cluster.PeerID, 0, len(r.members))
+	for id := range r.members {
+		out = append(out, id)
+	}
+	return out
+}

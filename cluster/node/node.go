@@ -28,13 +28,11 @@ type Config struct {
 	Mount      string // mount point; "" none
 	Name       string // "" the host's name
 	Listen     string // HOST:PORT of transport and gossip; port 0 chooses
-	HTTP       string // HOST:PORT of dashboard and metrics; "off" none
 	Capacity   int64  // 0: 90 % of what is free on the data directory's disk
 	Zone       string
 	Copies     int    // of the root's layout when a cluster is created; 0 auto
 	Token      string // join with it; "" start or create
 	AllowOther bool
-	ReadOnly   bool
 	WhenCutOff string // wait, fail or read; "" fail
 	CutOff     time.Duration
 	OldKernel  bool // take the path for kernels before 6.16 (tests)

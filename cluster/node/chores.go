@@ -1,0 +1,201 @@
+package node
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"time"
+
+	"dfs/cluster"
+	"dfs/cluster/gossip"
+	"dfs/cluster/state"
+)
+
+const (
+	choreEvery    = 250 * time.Millisecond
+	sessionExpiry = 10 * time.Minute // without a word from it
+	unsyncedMax   = 500 * time.Millisecond
+)
+
+// ownChores is what each peer does for itself: sync what it was given, drop what is freed, say how it is.
+func (n *Node) ownChores(ctx context.Context) error {
+	tick := time.NewTicker(choreEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		n.syncOwn(ctx)
+		if done, err := n.dropper.Pass(ctx, n.store.released.prefix()); err != nil {
+			n.log.Warn("freed blocks are not dropped", "err", err)
+		} else {
+			n.dropped.Store(done)
+		}
+		n.machine.SetFloor(n.driver.Floor())
+		s := n.driver.Taken()
+		n.took(s)
+		n.say()
+	}
+}
+
+// syncOwn puts on disk what this peer stores for commits up to now, if any commit is not known to be on disk.
+func (n *Node) syncOwn(ctx context.Context) {
+	v := n.store.image(0)
+	at := v.Index()
+	lowest, any, err := v.VolatileCommits()
+	v.Close()
+	if err != nil || !any || lowest <= n.synced.Load() && at == n.synced.Load() {
+		return
+	}
+	if err := n.blocks.Sync(ctx); err != nil {
+		n.log.Error("the block store cannot sync", "err", err)
+		return
+	}
+	n.synced.Store(at)
+}
+
+// say tells the others how this peer is.
+func (n *Node) say() {
+	u := n.blocks.Usage()
+	n.gossip.SetReport(gossip.Report{
+		Addr:     n.advertised(n.net.Addr()),
+		Version:  n.cfg.Version,
+		Stored:   u.Live,
+		Capacity: n.cfg.Capacity,
+		Reserve:  n.cfg.Capacity / 100,
+		Load:     load() / float64(runtime.NumCPU()),
+		Synced:   n.synced.Load(),
+	})
+	n.heard()
+}
+
+// heard brings the roster up to the hints.
+func (n *Node) heard() {
+	all := map[cluster.PeerID]hints{}
+	for id, h := range n.gossip.Hints() {
+		if h.Report.Addr != "" && id != n.id.ID() {
+			n.roster.found(id, h.Report.Addr)
+		}
+		if h.Reports > 0 {
+			n.pool.Reported(id, h.Report.Stored)
+		}
+		all[id] = hints{seen: h.Seen, stored: h.Report.Stored, capacity: h.Report.Capacity, load: h.Report.Load}
+	}
+	own := n.blocks.Usage()
+	all[n.id.ID()] = hints{seen: cluster.Alive, stored: own.Live, capacity: n.cfg.Capacity, load: load()}
+	n.roster.hint(all)
+	n.roster.setVoters(n.group.Status().Voters)
+}
+
+// leaderChores is what the leader does for all.
+func (n *Node) leaderChores(ctx context.Context) error {
+	tick := time.NewTicker(choreEvery)
+	defer tick.Stop()
+	raised := make(chan struct{}, 1)
+	var next time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			if n.raising.Load() {
+				<-raised
+			}
+			return nil
+		case <-raised:
+			n.raising.Store(false)
+			next = time.Now().Add(2 * time.Second)
+		case <-tick.C:
+			if !n.leading.Load() {
+				continue
+			}
+			n.lead(ctx)
+			if !n.raising.Load() && time.Now().After(next) && n.usage().BelowExtents > 0 {
+				n.raising.Store(true)
+				go func() { // owned by this loop: it waits for raised before it ends
+					n.raise(ctx)
+					raised <- struct{}{}
+				}()
+			}
+		}
+	}
+}
+
+// lead does one round of the short chores.
+func (n *Node) lead(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	warn := func(what string, err error) {
+		if err != nil && ctx.Err() == nil {
+			n.log.Warn(what, "err", err)
+		}
+	}
+	warn("voters are not as they should be", n.setVoters(ctx))
+	words := n.allWords()
+	view := n.roster.view()
+	var absent []cluster.PeerID
+	for _, p := range view.Peers {
+		if p.Seen == cluster.Dead {
+			absent = append(absent, p.ID)
+		}
+	}
+	warn("commits are not settled", n.keeper.Settle(ctx, words, absent))
+	sessions, err := n.sessions(ctx)
+	warn("sessions cannot be read", err)
+	warn("orphans are not reaped", n.keeper.Bury(ctx, words, sessionIDs(sessions)))
+	warn("grants of lost mounts are not ended", n.keeper.EndGrants(ctx, n.lost(sessions)))
+	warn("sessions are not ended", n.expire(ctx, sessions))
+}
+
+func (n *Node) raise(ctx context.Context) {
+	began := time.Now()
+	raised, left, err := n.keeper.Raise(ctx)
+	if raised > 0 || err != nil && ctx.Err() == nil {
+		n.log.Info("raised copies", "extents", raised, "left", left, "took", time.Since(began).Round(time.Millisecond), "err", err)
+	}
+}
+
+func sessionIDs(all []state.Session) []uint64 {
+	ids := make([]uint64, len(all))
+	for i, s := range all {
+		ids[i] = s.ID
+	}
+	return ids
+}
+
+// lost returns the sessions whose mounts answer nothing any more: their leases have run out.
+func (n *Node) lost(all []state.Session) (ids []uint64) {
+	st := n.group.Status()
+	if !st.HoldersKnown {
+		return nil
+	}
+	for _, s := range all {
+		if !slices.Contains(st.Holders, s.Peer) {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}
+
+// expire ends sessions that have said nothing for long.
+func (n *Node) expire(ctx context.Context, all []state.Session) error {
+	for _, s := range all {
+		if time.Since(n.lastWord(s.ID)) < sessionExpiry {
+			continue
+		}
+		if _, err := n.store.propose(ctx, state.EndSession{Session: s.ID}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastWord returns when a session last reported; one that never did counts from when this peer began to lead.
+func (n *Node) lastWord(session uint64) time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if at, ok := n.spoke[session]; ok {
+		return at
+	}
+	return n.ledSince
+}

@@ -1,0 +1,11 @@
+//go:build !linux && !windows
+
+package node
+
+import "dfs/cluster/fault"
+
+func offer(dir string) (int64, error) {
+	return 0, fault.New("free space of "+dir, fault.Unsupported, "say --capacity")
+}
+
+func load() float64 { return 0 }

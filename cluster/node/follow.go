@@ -1,0 +1,129 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"dfs/cluster"
+	"dfs/cluster/lease"
+	"dfs/cluster/state"
+	"dfs/fs/meta"
+	"dfs/fs/repair"
+)
+
+type seen = lease.Seen
+
+// follower hears what each entry changed, on the applying goroutine.
+type follower struct{ n *Node }
+
+// Applied implements state.Follower.
+func (f follower) Applied(e state.Applied) {
+	n := f.n
+	for _, c := range e.Changes {
+		switch what := c.What.(type) {
+		case *meta.Change:
+			n.entry = append(n.entry, *what)
+		case *state.Facts:
+			if what.Members {
+				if err := n.readMembers(); err != nil {
+					n.log.Error("members cannot be read", "err", err)
+				}
+			}
+		}
+	}
+}
+
+// Reset implements state.Follower; the group says the same to reset.
+func (follower) Reset(uint64) {}
+
+// applied is called after every entry, those without proposals too, in order.
+func (n *Node) applied(index uint64) {
+	cs := n.entry
+	n.entry = n.entry[:0]
+	if len(cs) == 0 {
+		cs = []meta.Change{{Index: index}}
+	}
+	n.driver.Applied(cs...)
+}
+
+// reset is called after a snapshot was installed.
+func (n *Node) reset(index uint64) {
+	n.entry = nil
+	if err := n.readMembers(); err != nil {
+		n.log.Error("members cannot be read", "err", err)
+	}
+	n.driver.Reset(index)
+}
+
+// readMembers brings the roster up to the facts, and cuts links to peers that are members no longer.
+func (n *Node) readMembers() error {
+	var ms []cluster.Member
+	err := n.store.facts(func(v state.View) (err error) {
+		ms, err = v.Members()
+		return err
+	})
+	if err != nil || len(ms) == 0 { // a peer that has just joined knows more than its empty state
+		return err
+	}
+	n.roster.setMembers(n.machine.Applied(), ms)
+	n.net.Recheck()
+	return nil
+}
+
+// took tells the leader what this mount's kernel has taken in. What the mount holds is read after that, so that the
+// word is never older than what it is about.
+func (n *Node) took(s seen) { n.group.Report(s.Prefix, s.Except, n.note().encode()) }
+
+func (n *Node) note() note {
+	w := note{Session: n.session, Synced: n.synced.Load(), Confirmed: n.dropped.Load(), Mounted: n.fs != nil}
+	if n.fs != nil {
+		if w.Held = n.fs.Held(); len(w.Held) > heldMax {
+			w.Held, w.Session = nil, 0
+		}
+	}
+	return w
+}
+
+// leads is called when leadership comes or goes.
+func (n *Node) leads(term uint64, leading bool) {
+	n.log.Info("leadership", "term", term, "leading", leading)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.words, n.spoke, n.ledSince = map[cluster.PeerID]repair.Word{}, map[uint64]time.Time{}, time.Now()
+	n.leading.Store(leading)
+}
+
+// reported takes a peer's word, on the leader.
+func (n *Node) reported(from cluster.PeerID, b []byte, taken uint64) {
+	w, err := decodeNote(b)
+	if err != nil {
+		return // a peer that has not begun yet has nothing to say
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.spoke[w.Session] = time.Now()
+	n.words[from] = repair.Word{
+		Peer: from, Session: w.Session, Taken: taken, Synced: w.Synced, Dropped: w.Confirmed, Held: slices.Clone(w.Held),
+	}
+}
+
+func (n *Node) allWords() []repair.Word {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := make([]repair.Word, 0, len(n.words))
+	for _, w := range n.words {
+		out = append(out, w)
+	}
+	slices.SortFunc(out, func(a, b repair.Word) int { return a.Peer.Compare(b.Peer) })
+	return out
+}
+
+// sessions returns the sessions there are, by peer.
+func (n *Node) sessions(context.Context) (all []state.Session, err error) {
+	err = n.store.facts(func(v state.View) error {
+		all, err = v.Sessions()
+		return err
+	})
+	return all, err
+}

@@ -1,0 +1,291 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dfs/blockstore"
+	"dfs/blockstore/kv/badger"
+	"dfs/blockstore/pool"
+	"dfs/blockstore/remote"
+	"dfs/blockstore/segment"
+	"dfs/cluster"
+	"dfs/cluster/fault"
+	"dfs/cluster/gossip"
+	"dfs/cluster/identity"
+	"dfs/cluster/raft"
+	"dfs/cluster/state"
+	"dfs/fs/coherence"
+	"dfs/fs/meta"
+	"dfs/fs/mount/fuse"
+	"dfs/fs/repair"
+	"dfs/fs/vfs"
+	"dfs/net/peer"
+	"dfs/net/wire"
+)
+
+// Node is one peer. Open makes it, Run runs it; the admin methods may be called from Open on.
+type Node struct {
+	cfg     Config
+	log     *slog.Logger
+	id      *identity.Identity
+	ca      *identity.CA // of a cluster this peer is about to create; else nil
+	session uint64
+
+	net     *peer.Net
+	kv      *badger.Store
+	machine *state.Machine
+	group   *raft.Group
+	store   *store
+	blocks  *segment.Store
+	pool    *pool.Pool
+	gossip  *gossip.Gossip
+	roster  *roster
+	driver  *coherence.Driver
+	fs      *vfs.FS // nil without a mount
+	keeper  *repair.Keeper
+	dropper repair.Dropper
+
+	started   atomic.Bool // serving
+	unmounted atomic.Bool // by somebody else
+	leading   atomic.Bool
+	raising   atomic.Bool // copies are being made
+	synced    atomic.Uint64
+	dropped   atomic.Uint64
+	entry     []meta.Change // of the entry being applied; only on the applying goroutine
+
+	mu       sync.Mutex
+	words    map[cluster.PeerID]repair.Word // what peers said in this term; on the leader
+	spoke    map[uint64]time.Time           // when each session last did
+	ledSince time.Time
+	remotes  map[cluster.PeerID]blockstore.Store
+	server   *fuse.Server
+}
+
+// Open opens what the data directory holds, or makes it: a place in the cluster the token names, or a cluster of its own. It
+// listens when it returns, and serves once Run runs.
+func Open(ctx context.Context, cfg Config) (*Node, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{
+		cfg: cfg, log: cfg.Log,
+		words:   map[cluster.PeerID]repair.Word{},
+		remotes: map[cluster.PeerID]blockstore.Store{},
+	}
+	if err := n.open(ctx); err != nil {
+		return nil, errors.Join(err, n.close())
+	}
+	return n, nil
+}
+
+func (n *Node) open(ctx context.Context) error {
+	if err := os.MkdirAll(n.cfg.Data, 0o700); err != nil {
+		return fault.Because("data directory", fault.Permission, err)
+	}
+	var err error
+	if n.cfg.Capacity == 0 {
+		if n.cfg.Capacity, err = offer(n.cfg.Data); err != nil {
+			return err
+		}
+	}
+	known, err := n.identify(ctx)
+	if err != nil {
+		return err
+	}
+	n.roster = newRoster(n.id.ID(), known)
+	n.net.Serve(wire.KindRecall, wire.KindRecall, n.serveRecall)
+	if err := n.openState(); err != nil {
+		return err
+	}
+	if err := n.openBlocks(); err != nil {
+		return err
+	}
+	return n.openGossip()
+}
+
+// dir returns a place in the data directory.
+func (n *Node) dir(name string) string { return filepath.Join(n.cfg.Data, name) }
+
+// openState opens the log and the state behind it. A state that does not fit the log is made anew from it.
+func (n *Node) openState() error {
+	n.session = randomSession()
+	err := n.openLog()
+	if err == nil || !errors.Is(err, fault.Conflict) && !errors.Is(err, fault.Corrupt) {
+		return err
+	}
+	if n.kv == nil { // the state did not even open
+		if derr := badger.Discard(n.dir("state")); derr != nil {
+			return errors.Join(err, derr)
+		}
+	} else if werr := errors.Join(n.kv.Wipe(), n.kv.Close()); werr != nil {
+		return errors.Join(err, werr)
+	}
+	n.kv = nil
+	n.log.Warn("the state does not fit the log and is rebuilt", "err", err)
+	return n.openLog()
+}
+
+func (n *Node) openLog() (err error) {
+	if n.kv, err = badger.Open(n.dir("state"), badger.Options{Log: n.log}); err != nil {
+		n.kv = nil
+		return err
+	}
+	n.machine, err = state.New(n.kv, state.Options{Parts: map[byte]state.Part{state.TagMeta: meta.Part{}}, Log: n.log})
+	if err != nil {
+		return err
+	}
+	n.machine.Follow(follower{n})
+	n.store = &store{machine: n.machine, released: newGate()}
+	n.driver = coherence.NewDriver(n.machine.Applied(), coherence.Options{
+		Session:     n.session,
+		Views:       n.store.At,
+		Took:        n.took,
+		Rejoin:      func() { n.group.Rejoin() },
+		Now:         boottime,
+		WhenCutOff:  cutOff(n.cfg.WhenCutOff),
+		CutOffAfter: n.cfg.CutOff,
+		Log:         n.log,
+	})
+	n.group, err = raft.Open(raft.Options{
+		Self:       n.id.ID(),
+		Cluster:    n.id.Cluster.String(),
+		Dir:        n.dir("log"),
+		Transport:  n.net,
+		Machine:    n.machine,
+		Session:    n.session,
+		Mounted:    n.cfg.Mount != "",
+		Bootstrap:  n.ca != nil,
+		Now:        boottime,
+		Wall:       wall,
+		Log:        n.log,
+		OnApplied:  n.applied,
+		OnReset:    n.reset,
+		OnReleased: func(s seen) { n.driver.Released(s); n.store.released.open(s) },
+		OnLease:    n.driver.Leased,
+		OnLeader:   n.leads,
+		OnReport:   n.reported,
+	})
+	if err != nil {
+		return err
+	}
+	n.store.group = n.group
+	return n.readMembers()
+}
+
+func (n *Node) openBlocks() (err error) {
+	n.blocks, err = segment.Open(n.dir("blocks"), segment.Options{
+		Cluster:  n.id.Cluster,
+		Capacity: n.cfg.Capacity,
+		Log:      n.log,
+	})
+	if err != nil {
+		return err
+	}
+	remote.Serve(n.net, n.blocks)
+	n.pool = pool.New(pool.Options{
+		Self:  n.id.ID(),
+		View:  n.roster.view,
+		Store: n.storeOf,
+		OnBad: func(p cluster.PeerID, s blockstore.Span, k fault.Kind) {
+			n.log.Warn("replica is bad", "peer", p.Short(), "extent", s.Extent, "kind", k)
+		},
+		Log: n.log,
+	})
+	n.dropper = repair.Dropper{Self: n.id.ID(), View: n.store.newest, Store: n.blocks}
+	n.keeper = repair.New(repair.Options{
+		View:    n.store.newest,
+		Propose: n.store.Apply,
+		Members: n.pool.View,
+		Pool:    n.pool,
+		Pick:    n.pool.Policy,
+		Log:     n.log,
+	})
+	if n.cfg.Mount != "" {
+		n.fs = vfs.New(n.store, data{n.pool}, n.driver, vfs.Options{
+			Session: n.session,
+			Self:    n.id.ID(),
+			Recall:  n.recall,
+			Statfs:  n.space,
+			Log:     n.log,
+		})
+	}
+	return nil
+}
+
+// storeOf returns a peer's store, nil if there is no such peer.
+func (n *Node) storeOf(id cluster.PeerID) blockstore.Store {
+	if id == n.id.ID() {
+		return n.blocks
+	}
+	if _, ok := n.roster.member(id); !ok {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.remotes[id]
+	if s == nil {
+		s = remote.New(n.net, id, remote.Options{})
+		n.remotes[id] = s
+	}
+	return s
+}
+
+func (n *Node) openGossip() (err error) {
+	n.gossip, err = gossip.New(gossip.Options{
+		Self:     n.id.ID(),
+		Listen:   n.net.Addr(),
+		Key:      identity.GossipKey(n.id.Secret, 1),
+		Members:  n.roster.ids,
+		Addr:     n.roster.addr,
+		Dial:     n.net.DialGossip,
+		OnChange: n.heard,
+		Log:      n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.net.OnGossip(func(c conn, _ cluster.PeerID) { n.gossip.Accept(c) })
+	n.net.OnJoin(identity.NewAdmission(identity.AdmissionOptions{Admitter: admitter{n}, Log: n.log}).Serve)
+	return nil
+}
+
+// close closes what is open, after everything that runs has ended.
+func (n *Node) close() error {
+	var errs []error
+	if n.gossip != nil {
+		n.gossip.Close()
+	}
+	if n.blocks != nil {
+		errs = append(errs, n.blocks.Close())
+	}
+	if n.kv != nil {
+		errs = append(errs, n.kv.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// randomSession returns a number that no other session has, and that is not 0.
+func randomSession() uint64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return binary.BigEndian.Uint64(b[:]) | 1
+}
+
+func cutOff(text string) coherence.CutOff {
+	switch text {
+	case "wait":
+		return coherence.Wait
+	case "read":
+		return coherence.Read
+	}
+	return coherence.Fail
+}

@@ -1,0 +1,208 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"dfs/blockstore"
+	"dfs/cluster/admin"
+	"dfs/cluster/fault"
+	"dfs/cluster/placement"
+	"dfs/fs/meta"
+)
+
+// linksMax is how many symlinks one path may lead through.
+const linksMax = 40
+
+// walk finds what a path of the drive leads to. Admin questions are answered from the newest applied state.
+func walk(v meta.View, path string) (meta.Inode, error) {
+	at, err := v.Stat(meta.Root)
+	if err != nil {
+		return at, err
+	}
+	trail := []meta.Inode{at}
+	rest := strings.Split(path, "/")
+	for links := 0; len(rest) > 0; {
+		name := rest[0]
+		rest = rest[1:]
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			if len(trail) > 1 {
+				trail = trail[:len(trail)-1]
+			}
+			continue
+		}
+		next, err := v.Lookup(trail[len(trail)-1].Ino, name)
+		if err != nil {
+			return next, fault.Wrap(path, err)
+		}
+		if next.Type != meta.Symlink || len(rest) == 0 {
+			trail = append(trail, next)
+			continue
+		}
+		if links++; links > linksMax || strings.HasPrefix(next.Target, "/") {
+			return next, fault.New(path, fault.Loop, "the symlink %s leads out of the drive, or round and round", name)
+		}
+		rest = append(strings.Split(next.Target, "/"), rest...)
+	}
+	return trail[len(trail)-1], nil
+}
+
+// at runs fn on the newest state and what path means in it.
+func (n *Node) at(path string, fn func(*meta.Image, meta.Inode) error) error {
+	v := n.store.image(0)
+	defer v.Close()
+	ino, err := walk(v, path)
+	if err != nil {
+		return err
+	}
+	return fn(v, ino)
+}
+
+// Stat implements admin.Node.
+func (n *Node) Stat(_ context.Context, path string) (s admin.FileStat, err error) {
+	err = n.at(path, func(_ *meta.Image, i meta.Inode) error {
+		s = admin.FileStat{
+			Path: path, Ino: uint64(i.Ino), Type: typeText[i.Type], Mode: fmt.Sprintf("%04o", i.Mode),
+			UID: i.UID, GID: i.GID, Nlink: i.Nlink, Size: i.Size, Blocks: i.Blocks,
+			Mtime: time.Unix(0, int64(i.Mtime)).UTC(), Ctime: time.Unix(0, int64(i.Ctime)).UTC(),
+			Changed: i.Changed, Written: i.Written, Layout: n.layoutOf(i.Wish),
+		}
+		return nil
+	})
+	return s, err
+}
+
+var typeText = map[meta.Type]string{
+	meta.File: "file", meta.Dir: "directory", meta.Symlink: "symlink", meta.Fifo: "fifo",
+	meta.Socket: "socket", meta.CharDev: "character device", meta.BlockDev: "block device",
+}
+
+// layoutOf is a wish as it is meant at the present number of members.
+func (n *Node) layoutOf(w placement.Wish) admin.Layout {
+	return admin.Layout{
+		Copies:     placement.Target(w, len(n.roster.ids())),
+		UnitBlocks: int(w.Unit()),
+		Policy:     string(w.PolicyName()),
+		Zones:      int(w.Zones),
+		Data:       max(int(w.Data), 1),
+		Parity:     int(w.Parity),
+		Text:       w.String(),
+	}
+}
+
+// Layout implements admin.Node.
+func (n *Node) Layout(_ context.Context, path string) (l admin.Layout, err error) {
+	err = n.at(path, func(_ *meta.Image, i meta.Inode) error {
+		l = n.layoutOf(i.Wish)
+		return nil
+	})
+	return l, err
+}
+
+// SetLayout implements admin.Node. A directory's layout is inherited by what is made in it from now on.
+func (n *Node) SetLayout(ctx context.Context, path, text string) (admin.Layout, error) {
+	var set meta.SetAttr
+	err := n.at(path, func(_ *meta.Image, i meta.Inode) (err error) {
+		set = meta.SetAttr{Ino: i.Ino, Mask: meta.SetWish, Time: meta.Time(time.Now().UnixNano())}
+		set.Wish, err = i.Wish.With(text)
+		return err
+	})
+	if err != nil {
+		return admin.Layout{}, err
+	}
+	if set.Wish.Data > 1 || set.Wish.Parity > 0 {
+		return admin.Layout{}, fault.New("layout", fault.Unsupported, "erasure coding is not there yet; say copies=N")
+	}
+	r, err := n.store.Apply(ctx, set)
+	return n.layoutOf(r.Inode.Wish), err
+}
+
+// Where implements admin.Node: it reads every replica of every extent from its peer's store.
+func (n *Node) Where(ctx context.Context, path string) (w admin.Where, err error) {
+	err = n.at(path, func(v *meta.Image, i meta.Inode) error {
+		if i.Type == meta.Dir {
+			return fault.New(path, fault.IsDir, "say which file in it")
+		}
+		w = admin.Where{Path: path, Ino: uint64(i.Ino), Size: i.Size, Layout: n.layoutOf(i.Wish), Extents: []admin.Extent{}}
+		m, err := v.Extents(i.Ino, 0, i.Size)
+		if err != nil {
+			return err
+		}
+		for _, e := range m {
+			x := admin.Extent{Offset: e.Off, Blocks: int(e.Span.Count), ID: e.Span.Extent.String(), Replicas: []admin.Replica{}}
+			for _, p := range e.Layout.Peers {
+				x.Replicas = append(x.Replicas, admin.Replica{Peer: p.String(), State: replicaState(ctx, n.storeOf(p), e.Span)})
+			}
+			w.Extents = append(w.Extents, x)
+		}
+		return ctx.Err()
+	})
+	return w, err
+}
+
+// replicaState asks a store for the blocks themselves. A store that does not answer has nothing to show.
+func replicaState(ctx context.Context, s blockstore.Store, span blockstore.Span) string {
+	if s == nil {
+		return "missing"
+	}
+	err := s.Get(ctx, span, make([]byte, span.Bytes()))
+	switch {
+	case err == nil:
+		return "ok"
+	case fault.KindOf(err) == fault.Corrupt:
+		return "rotten"
+	}
+	return "missing"
+}
+
+// Durable implements admin.Node.
+func (n *Node) Durable(ctx context.Context, path string) (ok bool, err error) {
+	err = n.at(path, func(v *meta.Image, i meta.Inode) error {
+		ok, err = n.durable(ctx, v, i)
+		return err
+	})
+	return ok, err
+}
+
+func (n *Node) durable(ctx context.Context, v *meta.Image, i meta.Inode) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, fault.Because("durable", fault.Timeout, err)
+	}
+	if i.Type == meta.Dir {
+		for after := meta.Cursor(0); ; {
+			list, err := v.List(i.Ino, after, 256)
+			if err != nil || len(list) == 0 {
+				return err == nil, err
+			}
+			for _, d := range list {
+				if ok, err := n.durable(ctx, v, d.Inode); err != nil || !ok {
+					return false, err
+				}
+			}
+			after = list[len(list)-1].Cursor
+		}
+	}
+	if n.fs != nil && n.fs.Unflushed(i.Ino) {
+		return false, nil
+	}
+	volatile, err := v.Volatile(i.Ino)
+	if err != nil || len(volatile) > 0 || i.Size == 0 {
+		return err == nil && len(volatile) == 0, err
+	}
+	m, err := v.Extents(i.Ino, 0, i.Size)
+	if err != nil {
+		return false, err
+	}
+	want := placement.Target(i.Wish, len(n.roster.ids()))
+	for _, e := range m {
+		if len(e.Layout.Peers) < want {
+			return false, nil
+		}
+	}
+	return true, nil
+}

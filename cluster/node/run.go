@@ -1,0 +1,221 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"dfs/cluster/fault"
+	"dfs/cluster/identity"
+	"dfs/cluster/state"
+	"dfs/fs/meta"
+	"dfs/fs/mount/fuse"
+)
+
+const (
+	flushWithin = 5 * time.Second // at the end, for what is dirty
+	endWithin   = time.Second     // at the end, for telling the others
+)
+
+// stage is some goroutines that begin and end together. The stages of a node end in the opposite order of their
+// beginning, so that what a goroutine stands on outlives it.
+type stage struct {
+	ctx  context.Context
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+	fail context.CancelCauseFunc
+}
+
+// newStage returns a stage whose goroutines do not end with the process's context; the first that fails calls fail.
+func newStage(fail context.CancelCauseFunc) *stage {
+	s := &stage{fail: fail}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	return s
+}
+
+func (s *stage) run(what string, fn func(context.Context) error) {
+	s.wg.Go(func() {
+		if err := fn(s.ctx); err != nil && s.ctx.Err() == nil {
+			s.fail(fault.Wrap(what, err))
+		}
+	})
+}
+
+func (s *stage) end() {
+	s.stop()
+	s.wg.Wait()
+}
+
+// Run runs the peer until ctx ends or it cannot go on. When it returns, what was dirty is flushed (or said to be
+// lost), the mount is gone, lease and leadership are given up, and everything is closed.
+func (n *Node) Run(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	err := n.run(ctx, fail)
+	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	return errors.Join(err, n.close())
+}
+
+func (n *Node) run(ctx context.Context, fail context.CancelCauseFunc) error {
+	links := newStage(fail) // needs nothing
+	defer links.end()
+	links.run("transport", n.net.Run)
+	links.run("gossip", n.gossip.Run)
+	links.run("block store", n.blocks.Run)
+	links.run("pool", n.pool.Run)
+
+	log := newStage(fail) // needs links
+	defer log.end()
+	log.run("log", n.group.Run)
+	log.run("cache", n.driver.Run)
+
+	chores := newStage(fail) // needs the log
+	defer chores.end()
+	chores.run("own chores", n.ownChores)
+	chores.run("leader's chores", n.leaderChores)
+
+	if err := n.begin(ctx); err != nil {
+		return err
+	}
+	defer n.resign()
+	if n.fs != nil {
+		files := newStage(fail)
+		defer n.flushAll(files)
+		files.run("files", n.fs.Run)
+		server, err := n.mount(ctx)
+		if err != nil {
+			return err
+		}
+		mount := newStage(fail)
+		defer mount.end()
+		mount.run("mount", func(ctx context.Context) error {
+			err := server.Run(ctx)
+			if err == nil && ctx.Err() == nil {
+				n.log.Warn("unmounted from outside", "mount", n.cfg.Mount)
+				n.unmounted.Store(true)
+			}
+			return err
+		})
+	}
+	n.started.Store(true)
+	n.log.Info("serving", "peer", n.id.ID().Short(), "listen", n.net.Addr(), "mount", n.cfg.Mount)
+	<-ctx.Done()
+	n.started.Store(false)
+	return nil
+}
+
+// begin makes this incarnation known to the cluster, and the cluster itself if this peer creates it.
+func (n *Node) begin(ctx context.Context) error {
+	if err := n.insist(ctx, state.OpenSession{Peer: n.id.ID(), Incarnation: uint64(time.Now().UnixNano())}); err != nil {
+		return err
+	}
+	if n.ca != nil {
+		if err := n.create(ctx); err != nil {
+			return err
+		}
+	}
+	m, ok := n.roster.member(n.id.ID())
+	if !ok {
+		return fault.New("start", fault.Refused,
+			"this peer is no longer a member of %s: remove %s and join anew", n.id.Name, n.cfg.Data)
+	}
+	set := state.SetMember{ID: m.ID, Addr: n.advertised(n.net.Addr()), Capacity: n.cfg.Capacity, Zone: n.cfg.Zone, Host: hostID(), Name: n.cfg.Name}
+	for _, f := range []struct {
+		bit     uint32
+		changed bool
+	}{
+		{state.SetAddr, set.Addr != m.Addr},
+		{state.SetCapacity, set.Capacity != m.Capacity},
+		{state.SetZone, set.Zone != m.Zone},
+		{state.SetHost, set.Host != m.Host},
+		{state.SetName, set.Name != "" && set.Name != m.Name},
+	} {
+		if f.changed {
+			set.Mask |= f.bit
+		}
+	}
+	if set.Mask == 0 {
+		return nil
+	}
+	return n.insist(ctx, set)
+}
+
+// insist proposes a fact until it is in the log or ctx ends.
+func (n *Node) insist(ctx context.Context, f state.Fact) error {
+	for {
+		try, cancel := context.WithTimeout(ctx, 10*time.Second)
+		_, err := n.store.propose(try, f)
+		cancel()
+		if err == nil || ctx.Err() != nil || !errors.Is(err, fault.Timeout) {
+			return err
+		}
+		n.log.Warn("waiting for the cluster", "leader", n.group.Status().Leader.Short(), "err", err)
+	}
+}
+
+// create writes the cluster's beginning. Its identity is saved only then: a peer that dies before has created nothing.
+func (n *Node) create(ctx context.Context) error {
+	genesis := state.Genesis{
+		ClusterID:  n.id.Cluster,
+		Name:       n.id.Name,
+		CACert:     n.id.CA(),
+		WrappedKey: identity.WrapKey(n.id.Secret, n.id.Cluster, n.ca.Key()),
+		Time:       time.Now().UnixNano(),
+	}
+	genesis.First.ID, genesis.First.Key = n.id.ID(), n.id.PublicKey()
+	genesis.First.Name, genesis.First.Addr = n.name(), n.advertised(n.net.Addr())
+	genesis.First.Zone, genesis.First.Host, genesis.First.Capacity = n.cfg.Zone, hostID(), n.cfg.Capacity
+	if err := n.insist(ctx, genesis); err != nil {
+		return err
+	}
+	root := meta.Format{Mode: 0o755, UID: uint32(max(os.Getuid(), 0)), GID: uint32(max(os.Getgid(), 0)), Time: meta.Time(time.Now().UnixNano())}
+	if _, err := n.store.Apply(ctx, root); err != nil {
+		return err
+	}
+	if n.cfg.Copies > 0 {
+		set := meta.SetAttr{Ino: meta.Root, Mask: meta.SetWish, Time: root.Time}
+		set.Wish.Copies = uint8(n.cfg.Copies)
+		if _, err := n.store.Apply(ctx, set); err != nil {
+			return err
+		}
+	}
+	return n.id.Save(n.dir("identity"))
+}
+
+// mount makes the drive appear.
+func (n *Node) mount(ctx context.Context) (*fuse.Server, error) {
+	s, err := fuse.Mount(ctx, n.cfg.Mount, n.fs, fuse.Options{
+		Source: n.cfg.Data, AllowOther: n.cfg.AllowOther, NoEpoch: n.cfg.OldKernel, Log: n.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.driver.Attach(s, s.Epoch())
+	n.mu.Lock()
+	n.server = s
+	n.mu.Unlock()
+	return s, nil
+}
+
+// flushAll ends the files' goroutines, which flushes what is dirty.
+func (n *Node) flushAll(files *stage) {
+	late := time.AfterFunc(flushWithin, func() {
+		n.log.Error("not everything could be flushed in time", "bytes", n.fs.Dirty())
+	})
+	defer late.Stop()
+	files.end()
+}
+
+// resign tells the others that this daemon answers no more.
+func (n *Node) resign() {
+	n.group.Resign()
+	ctx, cancel := context.WithTimeout(context.Background(), endWithin)
+	defer cancel()
+	if _, err := n.store.propose(ctx, state.EndSession{Session: n.session}); err != nil {
+		n.log.Info("the session was left to expire", "err", err)
+	}
+}

@@ -1,0 +1,114 @@
+package node
+
+import (
+	"context"
+	"sync"
+
+	"dfs/cluster/fault"
+	"dfs/cluster/lease"
+	"dfs/cluster/raft"
+	"dfs/cluster/state"
+	"dfs/fs/meta"
+	"dfs/fs/vfs"
+)
+
+// store is the metadata as the file system uses it: views of the local replica, ops through the log.
+type store struct {
+	group    *raft.Group
+	machine  *state.Machine
+	released *gate
+}
+
+var (
+	_ meta.Store = (*store)(nil)
+	_ vfs.Early  = (*store)(nil)
+)
+
+// At implements meta.Store.
+func (s *store) At(index uint64) (meta.View, error) { return s.image(index), nil }
+
+func (s *store) image(index uint64) *meta.Image {
+	r, at := s.machine.At(index)
+	return meta.NewView(r, at)
+}
+
+// newest is image(0) as repair asks for it.
+func (s *store) newest() (*meta.Image, error) { return s.image(0), nil }
+
+// facts runs fn on the newest facts.
+func (s *store) facts(fn func(state.View) error) error {
+	r, _ := s.machine.At(0)
+	defer r.Close()
+	return fn(state.NewView(r))
+}
+
+// Apply implements meta.Store.
+func (s *store) Apply(ctx context.Context, op meta.Op) (meta.Result, error) {
+	_, raw, err := s.group.Propose(ctx, meta.Encode(op))
+	if err != nil {
+		return meta.Result{}, err
+	}
+	return meta.ResultOf(raw)
+}
+
+// ApplyEarly implements vfs.Early.
+func (s *store) ApplyEarly(ctx context.Context, op meta.Op) (meta.Result, error) {
+	_, raw, err := s.group.ProposeApplied(ctx, meta.Encode(op))
+	if err != nil {
+		return meta.Result{}, err
+	}
+	return meta.ResultOf(raw)
+}
+
+// Released implements vfs.Early.
+func (s *store) Released(ctx context.Context, index uint64) error {
+	return s.released.wait(ctx, index)
+}
+
+// propose carries one fact through the log.
+func (s *store) propose(ctx context.Context, f state.Fact) ([]byte, error) {
+	_, raw, err := s.group.Propose(ctx, state.Encode(f))
+	if err != nil {
+		return nil, err
+	}
+	return state.DecodeResult(raw)
+}
+
+// gate is where one waits for an index to be released.
+type gate struct {
+	mu   sync.Mutex
+	seen lease.Seen
+	next chan struct{} // closed and replaced when seen grows
+}
+
+func newGate() *gate { return &gate{next: make(chan struct{})} }
+
+func (g *gate) open(seen lease.Seen) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.seen = seen
+	close(g.next)
+	g.next = make(chan struct{})
+}
+
+func (g *gate) prefix() uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.seen.Prefix
+}
+
+func (g *gate) wait(ctx context.Context, index uint64) error {
+	for {
+		g.mu.Lock()
+		has, next := g.seen.Has(index), g.next
+		g.mu.Unlock()
+		if has {
+			return nil
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return fault.Because("wait for a release", fault.Timeout, ctx.Err())
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package node
+
+import (
+	"context"
+	"slices"
+
+	"dfs/cluster"
+	"dfs/cluster/raft"
+)
+
+// lagMax is how many entries a learner may lack to be made a voter: it must not hold commits up.
+const lagMax = 1000
+
+// setVoters brings the consensus configuration in line with the members.
+func (n *Node) setVoters(ctx context.Context) error {
+	st := n.group.Status()
+	if !st.Leading || st.Joint {
+		return nil
+	}
+	v := n.roster.view()
+	voters, learners := planVoters(v.Peers, st)
+	if sameIDs(voters, st.Voters) && sameIDs(learners, st.Learners) {
+		return nil
+	}
+	n.log.Info("voters change", "from", len(st.Voters), "to", len(voters), "learners", len(learners))
+	return n.group.SetMembers(ctx, voters, learners)
+}
+
+// planVoters decides who votes: present voters stay while they are members, missing ones are taken from the members
+// that are alive and have caught up, oldest first. Their number is odd, or what it is already: never two.
+func planVoters(peers []cluster.Peer, st raft.Status) (voters, learners []cluster.PeerID) {
+	byAge := slices.Clone(peers)
+	slices.SortFunc(byAge, func(a, b cluster.Peer) int { return cluster.ByJoined(a.Member, b.Member) })
+	want := cluster.VotersFor(len(byAge))
+	for _, p := range byAge {
+		if slices.Contains(st.Voters, p.ID) {
+			voters = append(voters, p.ID)
+		}
+	}
+	// Too many: the youngest go first, never the leader.
+	for i := len(voters) - 1; i >= 0 && len(voters) > want; i-- {
+		if voters[i] != st.Self {
+			voters = slices.Delete(voters, i, i+1)
+		}
+	}
+	full := slices.Clone(voters)
+	for _, p := range byAge {
+		if len(full) < want && !slices.Contains(full, p.ID) && fit(p, st) {
+			full = append(full, p.ID)
+		}
+	}
+	if len(full)%2 == 1 {
+		voters = full
+	} else if len(full) > 0 && len(full)-1 > len(voters) {
+		voters = full[:len(full)-1]
+	}
+	for _, p := range byAge {
+		if !slices.Contains(voters, p.ID) {
+			learners = append(learners, p.ID)
+		}
+	}
+	return voters, learners
+}
+
+// fit reports whether p can be made a voter now.
+func fit(p cluster.Peer, st raft.Status) bool {
+	m, ok := st.Match[p.ID]
+	return ok && m.Recent && m.Match+lagMax >= st.Commit && p.Seen == cluster.Alive
+}
+
+func sameIDs(a, b []cluster.PeerID) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	return !slices.ContainsFunc(a, func(id cluster.PeerID) bool { return !slices.Contains(b, id) })
+}
