@@ -67,9 +67,11 @@ type notify struct {
 	Notify
 	op       *op
 	begun    bool
-	again    bool // bytes from before the change were read meanwhile: send it once more
-	expiring bool // the epoch notify under way does its work
-	moot     bool // the op no longer waits for it
+	again    bool          // bytes from before the change were read meanwhile: send it once more
+	waits    bool          // a Tick has seen it
+	since    time.Duration // when that was
+	expiring bool          // the epoch notify under way does its work
+	moot     bool          // the op no longer waits for it
 }
 
 // dir is a directory some request of ours holds, or whose names the kernel may keep.
@@ -156,12 +158,33 @@ func (m *Mount) take(o *op, c meta.Change) {
 			m.notify(o, Notify{Kind: InvalAttr, Ino: ino})
 		}
 	}
+	if own {
+		m.carry(c.Names)
+	}
 	for _, n := range c.Names {
 		o.objects = append(o.objects, Entry(n.Dir, n.Name), List(n.Dir))
 		if own && m.dirOf(n.Dir).held > 0 {
 			continue // the answer to the request that made the change tells the kernel
 		}
 		m.notify(o, Notify{Kind: InvalEntry, Ino: n.Dir, Name: n.Name})
+	}
+}
+
+// carry notes that a rename of ours takes the name's validity with it into the other directory.
+func (m *Mount) carry(names []meta.Name) {
+	if m.epochOK {
+		return
+	}
+	var until time.Duration
+	for _, n := range names {
+		if d := m.dirs[n.Dir]; d != nil {
+			until = max(until, d.until)
+		}
+	}
+	for _, n := range names {
+		if until > 0 {
+			m.dirOf(n.Dir).until = until
+		}
 	}
 }
 
@@ -273,9 +296,7 @@ func (m *Mount) unlock() {
 	if !m.epochOK || m.epoch != 0 || !m.blocked() {
 		return
 	}
-	m.lastID++
-	m.epoch = m.lastID
-	m.out = append(m.out, Notify{ID: m.epoch, Kind: ExpireEpoch})
+	m.expire()
 	// It settles what is blocked now, and only that: where no request of ours holds the directory, a listing's
 	// reply may be on its way, and would install old names under the new epoch.
 	for _, n := range m.waiting {
@@ -283,6 +304,13 @@ func (m *Mount) unlock() {
 			n.expiring = true
 		}
 	}
+}
+
+// expire makes the kernel forget all names.
+func (m *Mount) expire() {
+	m.lastID++
+	m.epoch = m.lastID
+	m.out = append(m.out, Notify{ID: m.epoch, Kind: ExpireEpoch})
 }
 
 func (m *Mount) blocked() bool {
@@ -309,28 +337,36 @@ func (m *Mount) epochDone() {
 	m.unlock()
 }
 
-// Tick lets time pass: on kernels without an epoch, names whose validity is over are as good as forgotten. It
-// returns when it wants to be called again; 0 means not before something else happens.
-func (m *Mount) Tick(now time.Duration) (next time.Duration) {
-	if m.epochOK {
-		return 0
-	}
-	var settled []*notify
+// Tick lets time pass. A name notify that does not come back waits for a lock that this side cannot know of: a rename
+// of ours holds one directory while it waits for another, or a look-up waits for a release with two of them locked. So
+// before such waits meet and close a circle, the names are expired without the notify: by the epoch once no
+// listing's reply from before the change can be on its way any more; on kernels without one, by letting the validity handed
+// out for names of the directory run out.
+func (m *Mount) Tick(now time.Duration) {
+	var over []*notify
 	for _, n := range m.waiting {
-		d := m.dirs[n.Ino]
-		if n.Kind != InvalEntry || n.moot || d == nil || d.held == 0 {
-			continue
-		}
-		if end := d.until + DeliverySlack; now > end {
-			settled = append(settled, n)
-		} else if next == 0 || end < next {
-			next = end + time.Millisecond
+		switch {
+		case n.Kind != InvalEntry || n.moot || n.expiring:
+		case !n.waits:
+			n.waits, n.since = true, now
+		case m.epochOK && now-n.since > DeliverySlack:
+			over = append(over, n)
+		case !m.epochOK && now > m.dirOf(n.Ino).until+DeliverySlack:
+			over = append(over, n)
 		}
 	}
-	for _, n := range inOrder(settled) {
-		m.close(n)
+	switch {
+	case len(over) == 0:
+	case !m.epochOK:
+		for _, n := range inOrder(over) {
+			m.close(n)
+		}
+	case m.epoch == 0:
+		m.expire()
+		for _, n := range over {
+			n.expiring = true
+		}
 	}
-	return next
 }
 
 func inOrder(ns []*notify) []*notify {
@@ -457,7 +493,7 @@ func (m *Mount) Read(obj Object) Decision {
 	}
 	d := Decision{At: m.applied, Cache: true}
 	if !m.epochOK && (obj.kind == entry || obj.kind == list) {
-		if at := m.dirs[obj.ino]; at != nil && at.held > 0 && at.pending > 0 {
+		if at := m.dirs[obj.ino]; at != nil && at.pending > 0 {
 			d.Cache = false // or the validity that is being waited out would never end
 		}
 	}

@@ -13,6 +13,7 @@ const (
 	other = 2
 	dirD  = meta.Ino(10)
 	fileF = meta.Ino(11)
+	dirE  = meta.Ino(12)
 )
 
 func create(index, session uint64, name string) meta.Change {
@@ -99,13 +100,44 @@ func TestWithoutAnEpochTheValidityHandedOutIsWaitedOut(t *testing.T) {
 	m.Hold(dirD)
 	m.Apply(create(1, other, "a"))
 	finish(m, dirD)
-	next := m.Tick(100 * time.Millisecond)
-	if m.Taken().Has(1) || next < 250*time.Millisecond {
-		t.Fatalf("taken in %v, next %v", m.Taken(), next)
+	m.Tick(100 * time.Millisecond)
+	m.Tick(250 * time.Millisecond)
+	if m.Taken().Has(1) {
+		t.Fatalf("taken in %v before the validity was over", m.Taken())
 	}
-	m.Tick(next)
+	m.Tick(250*time.Millisecond + DeliverySlack + 1)
 	if !m.Taken().Has(1) {
 		t.Fatal("the validity is over and the change still waits")
+	}
+}
+
+func TestARenameTakesTheValidityAlong(t *testing.T) {
+	m := leased(me, 0, false)
+	m.Named(dirD, 250*time.Millisecond)
+	m.Hold(dirD, dirE)
+	m.Apply(meta.Change{Index: 1, Session: me, Names: []meta.Name{{Dir: dirD, Name: "a"}, {Dir: dirE, Name: "a"}}})
+	m.Apply(meta.Change{Index: 2, Session: other, Names: []meta.Name{{Dir: dirE, Name: "a"}}})
+	finish(m, dirE)
+	m.Tick(0)
+	m.Tick(250 * time.Millisecond)
+	if m.Taken().Has(2) {
+		t.Fatal("taken in while the moved name is valid")
+	}
+}
+
+func TestANameNotifyThatDoesNotComeBackIsSettledByTheEpoch(t *testing.T) {
+	m := leased(me, 0, true)
+	m.Apply(create(1, other, "a"))
+	finish(m, dirD)
+	m.Tick(0)
+	m.Tick(DeliverySlack)
+	if ns := m.Notifies(); len(ns) > 0 {
+		t.Fatalf("%v while a listing's reply may be on its way", ns)
+	}
+	m.Tick(DeliverySlack + 1)
+	finish(m, dirD)
+	if !m.Taken().Has(1) {
+		t.Fatal("the change waits for a lock that nobody may ever release")
 	}
 }
 

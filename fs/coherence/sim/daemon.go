@@ -280,10 +280,6 @@ func (p *peer) alter(c *change) (r nameReply) {
 			until = p.keep(here)
 		}
 	}
-	if c.kind == opRename && p.s.o.OldKernel {
-		// The kernel moves the old name's validity along.
-		p.mount.Named(c.dir2, p.clock()+coherence.OldKernelValidity)
-	}
 	if a.ino != 0 || c.kind == opChmod {
 		v := p.s.world.at(coherence.Attr(max(a.ino, c.ino)), a.did.Index)
 		r.attr = attrReply{version: v.index, mtime: v.mtime}
