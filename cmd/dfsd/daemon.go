@@ -28,10 +28,24 @@ type Config struct {
 
 // newDaemon opens the peer, and with a token joins the cluster first. It is a variable for tests.
 var newDaemon = func(ctx context.Context, cfg Config, log *slog.Logger) (Daemon, error) {
-	return node.Open(ctx, node.Config{
-		Data: cfg.Data, Mount: cfg.Mount, Name: cfg.Name, Zone: cfg.Zone,
-		Listen: cfg.Listen, Capacity: cfg.Capacity, Copies: cfg.Copies, Token: cfg.Token,
-		AllowOther: cfg.AllowOther, WhenCutOff: cfg.WhenCutOff, CutOff: cfg.CutOffAfter,
-		OldKernel: cfg.OldKernel, Version: cfg.Version, Log: log,
+	n, err := node.Open(ctx, node.Config{
+		Data:       cfg.Data,
+		Mount:      cfg.Mount,
+		Name:       cfg.Name,
+		Listen:     cfg.Listen,
+		Capacity:   cfg.Capacity,
+		Zone:       cfg.Zone,
+		Copies:     cfg.Copies,
+		Token:      cfg.Token,
+		AllowOther: cfg.AllowOther,
+		WhenCutOff: cfg.WhenCutOff,
+		CutOff:     cfg.CutOffAfter,
+		OldKernel:  cfg.OldKernel,
+		Version:    cfg.Version,
+		Log:        log,
 	})
+	if err != nil {
+		return nil, err // not a Daemon around nothing
+	}
+	return n, nil
 }
