@@ -3,6 +3,7 @@ package segment
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"syscall"
@@ -13,6 +14,8 @@ import (
 	"dfs/blockstore/storetest"
 	"dfs/cluster/fault"
 )
+
+var rounds = flag.Int("segment.rounds", 60, "random histories in TestPowerCut")
 
 // allVersions is an index whose old versions can all be gone back to, as a power cut might.
 type allVersions struct{ *mem.Store }
@@ -159,7 +162,7 @@ func (o *oracle) step(rng *rand.Rand, s *Store, n int) error {
 // there as it was or absent.
 func TestPowerCut(t *testing.T) {
 	rng := storetest.Rand(t)
-	for round := range 150 {
+	for round := range *rounds {
 		d := newDisk(rng.Uint64())
 		index := mem.New()
 		o := newOracle()
@@ -211,7 +214,7 @@ func TestPowerCut(t *testing.T) {
 // done is there, now and after a reopening; after a failed sync it takes nothing more.
 func TestFaults(t *testing.T) {
 	for _, errno := range []error{syscall.EIO, syscall.ENOSPC} {
-		for failAt := 1; failAt < 400; failAt++ {
+		for failAt := 1; failAt < 300; failAt++ {
 			rng := rand.New(rand.NewPCG(11, 12))
 			d := newDisk(uint64(failAt))
 			index := mem.New()
