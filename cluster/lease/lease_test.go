@@ -104,6 +104,11 @@ func TestALeaseOfAnOldEpochIsRefused(t *testing.T) {
 	grant(t, tab, h, id(1), 0, 1)
 	tab.Tick(10 * second) // the leader has dropped it
 	tab.Reported(10*second, id(1), Report{Epoch: 1, Seq: 9, Holding: true, Seen: NewSeen(1, nil)})
+	if l := tab.Letters(); len(l) != 0 {
+		t.Fatalf("letters %+v by a leader who may be none any more", l)
+	}
+	n, _ := tab.NextRound()
+	tab.Confirmed(10*second, n, 1)
 	letters := tab.Letters()
 	if len(letters) != 1 || !letters[0].Grant.Refused {
 		t.Fatalf("letters %+v, want a refusal", letters)

@@ -35,7 +35,10 @@ type holder struct {
 	since   time.Duration // for how long that has been so
 }
 
-type asked struct{ epoch, seq uint64 }
+type asked struct {
+	epoch, seq uint64
+	refuse     bool
+}
 
 // Letter is a grant to be sent.
 type Letter struct {
@@ -86,8 +89,8 @@ func (t *Table) Reported(now time.Duration, from cluster.PeerID, r Report) {
 			return
 		}
 		if r.Holding && t.ready {
-			// It believes in a lease that this leader knows to be over.
-			t.out = append(t.out, Letter{from, Grant{Epoch: r.Epoch, Seq: r.Seq, Refused: true, Released: t.released}})
+			// It believes in a lease that is over, if this is still the leader.
+			t.asking[from] = asked{r.Epoch, r.Seq, true}
 			return
 		}
 		h = &holder{epoch: r.Epoch, granted: r.Holding, end: now + Length + Slack}
@@ -104,7 +107,7 @@ func (t *Table) Reported(now time.Duration, from cluster.PeerID, r Report) {
 		return // its kernel is stuck: everyone waits for it no longer than its lease
 	}
 	h.end = max(h.end, now+Length+Slack)
-	t.asking[from] = asked{r.Epoch, r.Seq}
+	t.asking[from] = asked{r.Epoch, r.Seq, false}
 }
 
 // NextRound returns the number of a quorum round to begin now, if one is wanted. The caller asks the consensus core
@@ -129,6 +132,10 @@ func (t *Table) NextRound() (round uint64, wanted bool) {
 func (t *Table) Confirmed(now time.Duration, round, index uint64) {
 	t.advance(now)
 	for from, a := range t.rounds[round] {
+		if a.refuse {
+			t.out = append(t.out, Letter{from, Grant{Epoch: a.epoch, Seq: a.seq, Refused: true, Released: t.released}})
+			continue
+		}
 		h := t.holders[from]
 		if h == nil || h.epoch != a.epoch {
 			continue

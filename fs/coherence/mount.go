@@ -58,8 +58,9 @@ type Mount struct {
 type op struct {
 	index   uint64
 	objects []Object
-	open    int  // notifies that must be done before this is taken in
-	refused bool // an answer of it tells of anything before it: it is taken in after all that
+	open    int        // notifies that must be done before this is taken in
+	bytes   []meta.Ino // files whose pages the kernel must forget
+	refused bool       // an answer of it tells of anything before it: it is taken in after all that
 	taken   bool
 }
 
@@ -149,6 +150,7 @@ func (m *Mount) take(o *op, c meta.Change) {
 		o.objects = append(o.objects, Bytes(d.Ino))
 		if !own || d.Merged {
 			content[d.Ino] = true
+			o.bytes = append(o.bytes, d.Ino)
 			m.notify(o, Notify{Kind: InvalBytes, Ino: d.Ino})
 		}
 	}
@@ -500,11 +502,16 @@ func (m *Mount) Read(obj Object) Decision {
 	return d
 }
 
+// again sees to it that pages of ino are forgotten after this moment, for o.
 func (m *Mount) again(o *op, ino meta.Ino) {
 	for _, n := range m.waiting {
-		if n.op == o && n.Kind == InvalBytes && n.Ino == ino && n.begun {
-			n.again = true
+		if n.op == o && n.Kind == InvalBytes && n.Ino == ino {
+			n.again = n.begun
+			return
 		}
+	}
+	if slices.Contains(o.bytes, ino) { // they were, and the op waits for an earlier one
+		m.notify(o, Notify{Kind: InvalBytes, Ino: ino})
 	}
 }
 

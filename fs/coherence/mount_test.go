@@ -181,6 +181,27 @@ func TestOldBytesReadDuringAnInvalidationAreForgottenAgain(t *testing.T) {
 	}
 }
 
+func TestOldBytesReadAfterTheirInvalidationAreForgottenAgain(t *testing.T) {
+	m := leased(me, 0, true)
+	m.Apply(create(1, other, "a"))
+	held := m.Notifies()
+	m.Apply(meta.Change{Index: 2, Session: other, Data: []meta.Data{{Ino: fileF}}, Attrs: []meta.Ino{fileF, dirD}})
+	finish(m)
+	if d := m.Read(Bytes(fileF)); d.At != 1 || d.Wait {
+		t.Fatalf("%+v", d)
+	}
+	for _, n := range held {
+		m.Done(n.ID)
+	}
+	if m.Taken().Has(2) {
+		t.Fatal("taken in although old bytes were read after their invalidation")
+	}
+	finish(m)
+	if !m.Taken().Has(2) {
+		t.Fatal("never taken in")
+	}
+}
+
 func TestOwnChangesLeaveTheirOwnNamesAndPagesAlone(t *testing.T) {
 	m := leased(me, 0, true)
 	m.Hold(dirD)

@@ -87,12 +87,12 @@ func (f *floors) raise(key any, index uint64) {
 
 // end judges what a call that began then on a mount has shown, and what it changed. Changed are all the objects
 // that became their version of index.
-func (f *floors) end(who string, mount int, begun, committed uint64, saw []sight, changed []any, index uint64) {
+func (f *floors) end(l *call, mount int, begun, committed uint64, saw []sight, changed []any, index uint64) {
 	for _, s := range saw {
 		f.shown++
 		if s.w != nil && s.w.index == 0 {
 			if s.w.mount != mount {
-				f.fail("%s: %v shows mount %d's write before it was flushed", who, name(s.key), s.w.mount)
+				f.fail("%v: %v shows mount %d's write before it was flushed", l, name(s.key), s.w.mount)
 			}
 			continue
 		}
@@ -100,10 +100,10 @@ func (f *floors) end(who string, mount int, begun, committed uint64, saw []sight
 			s.index = s.w.index
 		}
 		if least := f.before(s.key, mount, begun); s.index < least {
-			f.fail("%s: %v shows version %d, but version %d was there before the call began", who, name(s.key), s.index, least)
+			f.fail("%v: %v shows version %d, but version %d was there before the call began", l, name(s.key), s.index, least)
 		}
 		if s.index > committed {
-			f.fail("%s: %v shows version %d, which is not committed", who, name(s.key), s.index)
+			f.fail("%v: %v shows version %d, which is not committed", l, name(s.key), s.index)
 		}
 	}
 	f.moment++
@@ -121,14 +121,14 @@ func (f *floors) end(who string, mount int, begun, committed uint64, saw []sight
 }
 
 // own judges what a read of a block has shown of the mount's own writes: first is the last one that had returned when the read began.
-func (f *floors) own(who string, mount int, s sight, first *write) {
+func (f *floors) own(l *call, mount int, s sight, first *write) {
 	first = first.last()
 	switch {
 	case first == nil:
 	case s.w != nil && s.w.mount == mount && s.w.order >= first.order:
 	case first.index != 0 && s.w != nil && s.w.index > first.index:
 	default:
-		f.fail("%s: %v does not show the write that returned before on the same mount", who, name(s.key))
+		f.fail("%v: %v does not show the write that returned before on the same mount", l, name(s.key))
 	}
 }
 

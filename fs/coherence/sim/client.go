@@ -13,16 +13,23 @@ import (
 type client struct {
 	*sim
 	k     *kernel
-	who   string
+	n     int   // among its mount's programs
 	doing *call // under way
 }
 
 // call is one system call, from when it begins to what it has shown.
 type call struct {
+	c     *client
 	what  string
+	args  []any
 	begun uint64
 	since time.Duration
 	saw   []sight
+}
+
+func (l *call) String() string {
+	what := fmt.Sprintf(l.what, l.args...)
+	return fmt.Sprintf("mount %d, program %d: %s since %.3f ms", l.c.k.p.n, l.c.n, what, float64(l.since)/1e6)
 }
 
 // run makes calls until the simulation asks to stop.
@@ -40,7 +47,7 @@ func (c *client) run() {
 }
 
 func (c *client) begin(format string, args ...any) *call {
-	c.doing = &call{what: fmt.Sprintf(format, args...), begun: c.floors.begin(), since: c.now}
+	c.doing = &call{c: c, what: format, args: args, begun: c.floors.begin(), since: c.now}
 	return c.doing
 }
 
@@ -60,9 +67,8 @@ func (c *client) end(l *call, did *applied) {
 			}
 		}
 	}
-	who := fmt.Sprintf("%s %s, %.3f to %.3f ms", c.who, l.what, float64(l.since)/1e6, float64(c.now)/1e6)
-	c.note("%s: %s since %.3f saw %v", c.who, l.what, float64(l.since)/1e6, l.saw)
-	c.floors.end(who, c.k.p.n, l.begun, uint64(len(c.world.log)), l.saw, changed, index)
+	c.note("%v saw %v", l, l.saw)
+	c.floors.end(l, c.k.p.n, l.begun, uint64(len(c.world.log)), l.saw, changed, index)
 	c.calls++
 	c.doing = nil
 	if d := c.now - l.since; d > c.longest {
@@ -325,7 +331,7 @@ func (c *client) write(at place) {
 	for _, w := range mine {
 		if w = w.last(); w.index == 0 {
 			if did != nil || c.k.p.files[ino] == nil {
-				c.floors.fail("%s %s: closed, and not committed", c.who, l.what)
+				c.floors.fail("%v: closed, and not committed", l)
 			}
 			continue
 		}
@@ -345,7 +351,7 @@ func (c *client) read(at place) {
 			for b, v := range got {
 				s := sight{blockKey{ino, b}, v.index, v.w}
 				l.saw = append(l.saw, s)
-				c.floors.own(c.who+" "+l.what, c.k.p.n, s, mine[b])
+				c.floors.own(l, c.k.p.n, s, mine[b])
 			}
 		}
 	}

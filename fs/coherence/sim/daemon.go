@@ -192,6 +192,7 @@ func (p *peer) read(ino meta.Ino) (got page) {
 			}
 		}
 	})
+	p.s.note("mount %d: page of %d is %v", p.n, ino, got)
 	return got
 }
 

@@ -36,6 +36,7 @@ type peer struct {
 	work   gate
 	held   bool
 	drop   bool
+	dropAt time.Duration // the caches are dropped
 	until  time.Duration
 	count  map[meta.Ino]int // look-ups answered or about to be
 	files  map[meta.Ino]*file
@@ -151,6 +152,7 @@ func (p *peer) follow() {
 		if p.mount != nil {
 			did := a.did
 			did.Refused = did.Refused && p.s.o.Break != AnswerRefusals
+			p.s.note("mount %d applies %d, taken %v", p.n, p.applied, p.mount.Taken())
 			p.mount.Apply(did)
 		}
 		p.s.open(&p.look)
@@ -172,8 +174,7 @@ func (p *peer) install() {
 	p.applied = p.known
 	p.mount.Reset(p.applied)
 	p.holder.Installed(p.applied)
-	p.held, p.until, p.drop = false, 0, true
-	p.s.open(&p.work)
+	p.lose()
 }
 
 // granted takes the leader's answer to a renewal.
@@ -200,14 +201,27 @@ func (p *peer) leased() {
 			p.s.note("peer %d lost its lease; its kernel owes %v; taken in %v of %d", p.n, p.owes(), p.mount.Taken(), p.applied)
 			for _, c := range p.s.clients {
 				if c.doing != nil {
-					p.s.note("%s: %s since %.3f, so far %v", c.who, c.doing.what, float64(c.doing.since)/1e6, c.doing.saw)
+					p.s.note("%v, so far %v", c.doing, c.doing.saw)
 				}
 			}
 			p.losses++
-			p.held, p.until, p.drop = false, 0, true
-			p.s.open(&p.work)
+			p.lose()
 		}
 	}
+}
+
+// lose stops the answers. Those that were given a moment ago must land before the caches are dropped, or they would
+// survive that.
+func (p *peer) lose() {
+	p.held, p.until, p.drop = false, 0, true
+	p.dropAt = p.clock() + coherence.DeliverySlack
+	if p.s.o.OldKernel {
+		p.dropAt += coherence.OldKernelValidity
+	}
+	if p.s.o.Break == DropAtOnce {
+		p.dropAt = 0
+	}
+	p.s.open(&p.work)
 }
 
 func (p *peer) release(seen lease.Seen) {
@@ -270,7 +284,9 @@ func (p *peer) notify(n coherence.Notify) {
 		p.mount.Done(n.ID)
 	}
 	p.sent[n.ID] = n
+	p.s.note("mount %d: notify %v", p.n, n)
 	p.tell(n)
+	p.s.note("mount %d: notify %d is back", p.n, n.ID)
 	delete(p.sent, n.ID)
 	p.pass()
 	p.mount.Done(n.ID)
@@ -293,7 +309,7 @@ func (p *peer) tell(n coherence.Notify) {
 
 // dropCaches makes the kernel forget everything after the lease was lost, and asks for another.
 func (p *peer) dropCaches() {
-	if !p.drop {
+	if !p.drop || p.clock() < p.dropAt {
 		return
 	}
 	if !p.s.o.OldKernel {

@@ -17,7 +17,7 @@ type queue struct {
 	order  uint64
 	cur    *process
 	alive  map[*process]bool
-	hash   uint64 // of everything noted so far
+	hash   uint64 // of when what happened
 	trace  func(string)
 }
 
@@ -58,18 +58,15 @@ func (q *queue) step(limit time.Duration) bool {
 	}
 	e := heap.Pop(&q.events).(event)
 	q.now = e.at
+	q.hash = (q.hash^uint64(e.at)^e.order<<40)*1099511628211 + q.order
 	e.do()
 	return true
 }
 
-// note mixes what happens into the hash of the history.
+// note tells the trace what happens.
 func (q *queue) note(format string, args ...any) {
-	line := fmt.Sprintf("%10.3fms ", float64(q.now)/1e6) + fmt.Sprintf(format, args...)
-	for i := range len(line) {
-		q.hash = (q.hash ^ uint64(line[i])) * 1099511628211
-	}
 	if q.trace != nil {
-		q.trace(line)
+		q.trace(fmt.Sprintf("%10.3fms ", float64(q.now)/1e6) + fmt.Sprintf(format, args...))
 	}
 }
 
