@@ -58,7 +58,7 @@ func (e *entry) append(b []byte) []byte {
 
 func decodeEntry(b []byte) (*entry, error) {
 	r := wire.NewReader(b)
-	e := &entry{segment: r.Uint(), offset: int64(r.Uint() * alignment), blocks: r.Uint32()}
+	e := &entry{segment: r.Uint(), offset: int64(min(r.Uint(), 1<<56) * alignment), blocks: r.Uint32()}
 	var err error
 	if e.kept, err = runs.Read(r, blockstore.MaxBlocks); err == nil {
 		e.dead, err = runs.Read(r, blockstore.MaxBlocks)
@@ -66,8 +66,12 @@ func decodeEntry(b []byte) (*entry, error) {
 	if err == nil {
 		err = r.Done()
 	}
-	if err != nil || e.blocks == 0 || e.blocks > blockstore.MaxBlocks || e.offset < 0 {
+	if err != nil {
 		return nil, fault.Because("segment index", fault.Corrupt, err)
+	}
+	sound := e.blocks > 0 && e.blocks <= blockstore.MaxBlocks && e.offset >= 0 && e.offset%alignment == 0
+	if !sound || len(e.held().Minus(runs.Of(0, e.blocks))) > 0 || len(e.dead.Minus(e.held())) > 0 {
+		return nil, fault.New("segment index", fault.Corrupt, "entry of %d blocks in segment %d at %d", e.blocks, e.segment, e.offset)
 	}
 	return e, nil
 }

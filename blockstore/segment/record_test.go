@@ -100,6 +100,7 @@ func FuzzSegmentHeader(f *testing.F) {
 func FuzzEntry(f *testing.F) {
 	f.Add((&entry{segment: 3, offset: 640, blocks: 20, dead: runs.Set{{First: 2, End: 5}}}).append(nil))
 	f.Add((&entry{segment: 3, blocks: 20, kept: runs.Set{{First: 0, End: 9}}, dead: runs.Set{{First: 2, End: 5}}}).append(nil))
+	f.Add([]byte("00\x00\x00\x0100")) // more blocks than an extent has
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := decodeEntry(b)
 		if err != nil {
