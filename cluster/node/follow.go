@@ -20,6 +20,9 @@ type follower struct{ n *Node }
 // Applied implements state.Follower.
 func (f follower) Applied(e state.Applied) {
 	n := f.n
+	if e.Refused {
+		n.entry = append(n.entry, meta.Change{Index: e.Index, Refused: true})
+	}
 	for _, c := range e.Changes {
 		switch what := c.What.(type) {
 		case *meta.Change:

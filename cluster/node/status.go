@@ -83,6 +83,9 @@ func (n *Node) ready() (bool, string) {
 		}
 		return true, ""
 	}
+	if n.unmounted.Load() {
+		return false, "the drive is not mounted any more: start this peer again"
+	}
 	if _, held := n.driver.Held(); !held {
 		return false, "no lease: a majority of the voters cannot be reached"
 	}

@@ -34,7 +34,7 @@ func (m *Machine) Apply(index uint64, ps []raft.Proposal) ([][]byte, error) {
 		return nil, fault.Wrap("state commit", err)
 	}
 	m.setApplied(index)
-	a := Applied{Index: index, Changes: e.changes}
+	a := Applied{Index: index, Changes: e.changes, Refused: e.refused}
 	for _, f := range m.followers {
 		f.Applied(a)
 	}
@@ -47,6 +47,7 @@ type entry struct {
 	tx      kv.Txn
 	index   uint64
 	changes []Change
+	refused bool
 	bytes   int // written so far
 	writes  int
 }
@@ -74,7 +75,7 @@ func (e *entry) proposal(n uint32, p raft.Proposal) ([]byte, error) {
 		opErr = fault.New("apply", fault.Busy, "entry %d is full", e.index)
 	}
 	if opErr != nil {
-		o, changes = newOverlay(e.tx), nil
+		o, changes, e.refused = newOverlay(e.tx), nil, true
 	}
 	result := EncodeResult(payload, opErr)
 	o.free = true

@@ -214,7 +214,7 @@ func (a *apply) forgetStrangers() error {
 // ChangeOf returns what one log entry did to the metadata, as one Change. Where ops of several sessions met in an
 // entry, it is nobody's own: Session is 0 and all data counts as merged.
 func ChangeOf(e state.Applied) Change {
-	c := Change{Index: e.Index}
+	c := Change{Index: e.Index, Refused: e.Refused}
 	first := true
 	for _, ch := range e.Changes {
 		switch what := ch.What.(type) {
