@@ -173,7 +173,7 @@ func TestContention(t *testing.T) {
 		for k := range done {
 			n := done[k].Load()
 			t.Logf("mount %d: %d rounds in %v", k+1, n, length)
-			if n < 10 {
+			if n < 3 { // a conflict on an old kernel costs 0.3 s, and a round has several
 				t.Errorf("mount %d made %d rounds in %v: that is no progress", k+1, n, length)
 			}
 		}

@@ -221,12 +221,22 @@ func (p *Peer) owns(pid int) bool {
 	return err == nil && bytes.Contains(append(cmdline, 0), append([]byte(p.Data), 0))
 }
 
-// gone waits until the kernel has taken pid away: its locks and mounts are free then.
+// gone waits until a killed process has let go of its files: its locks, its mounts, its disk.
 func (p *Peer) gone(pid int) {
 	end := time.Now().Add(endWithin)
-	for pid != 0 && p.owns(pid) && time.Now().Before(end) {
+	for pid != 0 && running(pid) && time.Now().Before(end) {
 		<-time.After(5 * time.Millisecond)
 	}
+}
+
+// running reports whether pid is there and not a zombie. (A dying process loses its command line before its files.)
+func running(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, state, _ := bytes.Cut(stat, []byte(") "))
+	return len(state) > 0 && state[0] != 'Z' && state[0] != 'X'
 }
 
 // Terminate sends SIGTERM to `dfsd up` and returns its exit code and how long it took.
