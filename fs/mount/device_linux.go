@@ -96,17 +96,19 @@ func escape(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `,`, `\,`).Replace(s)
 }
 
-// Detach unmounts point. Where it is busy, lazily: the name is free at once, and the file system ends with its
-// last user. No mount there is no error.
-func Detach(point string) error {
+// Detach unmounts point. Where it is busy, with force the connection is cut, so that whoever is inside gets errors, and the
+// name is free at once; without, fault.Busy. No mount there is no error.
+func Detach(point string, force bool) error {
 	if at, err := At(point); err != nil || at == nil {
 		return err
 	}
 	if os.Geteuid() != 0 {
-		return detachHelper(point)
+		return detachHelper(point, force)
 	}
 	err := unix.Unmount(point, unix.UMOUNT_NOFOLLOW)
-	if errors.Is(err, unix.EBUSY) {
+	if errors.Is(err, unix.EBUSY) && force {
+		// A forced unmount aborts the connection even if it then finds the mount busy still.
+		_ = unix.Unmount(point, unix.UMOUNT_NOFOLLOW|unix.MNT_FORCE)
 		err = unix.Unmount(point, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH)
 	}
 	if err != nil && !errors.Is(err, unix.EINVAL) {
@@ -115,23 +117,15 @@ func Detach(point string) error {
 	return nil
 }
 
-func detachHelper(point string) error {
-	out, err := exec.Command("fusermount3", "-u", "-z", "--", point).CombinedOutput()
-	if err != nil {
-		return fault.New("unmount "+point, fault.Other, "fusermount3: %s", strings.TrimSpace(string(out)))
+// detachHelper is Detach for users. With force the name is free at once; the connection ends with its last user, or with
+// this process.
+func detachHelper(point string, force bool) error {
+	args := []string{"-u", "--", point}
+	if force {
+		args = []string{"-u", "-z", "--", point}
 	}
-	return nil
-}
-
-// Abort ends the connection of the FUSE file system on device ("major:minor"), so that whoever waits in it gets an
-// error. For mounts whose daemon hangs.
-func Abort(device string) error {
-	_, minor, ok := strings.Cut(device, ":")
-	if !ok {
-		return fault.New("abort", fault.Invalid, "device %q", device)
-	}
-	if err := os.WriteFile("/sys/fs/fuse/connections/"+minor+"/abort", []byte("1"), 0o200); err != nil {
-		return fault.Because("abort", fault.Other, err)
+	if out, err := exec.Command("fusermount3", args...).CombinedOutput(); err != nil {
+		return fault.New("unmount "+point, fault.Busy, "fusermount3: %s", strings.TrimSpace(string(out)))
 	}
 	return nil
 }
@@ -166,7 +160,7 @@ func CleanStale(point, subtype string) (cleaned bool, err error) {
 
 func detachLazily(point string) error {
 	if os.Geteuid() != 0 {
-		return detachHelper(point)
+		return detachHelper(point, true)
 	}
 	if err := unix.Unmount(point, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH); err != nil {
 		return fault.Because("unmount "+point, kindOf(err), err)

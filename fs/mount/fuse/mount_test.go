@@ -5,13 +5,49 @@ package fuse
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"dfs/fs/fstest"
+	"dfs/fs/meta"
 	"dfs/fs/mount"
 	"dfs/fs/vfs"
 )
+
+// TestMain also plays the helper that touch starts.
+func TestMain(m *testing.M) {
+	if at := os.Getenv("TOUCH_MOUNT"); at != "" {
+		f, err := os.Open(at)
+		if err != nil {
+			os.Exit(1)
+		}
+		f.Close()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// touch has another process open a file of the mount. Go asks the kernel to poll whatever it opens, in a system call that its
+// scheduler does not know to be blocking; the answer to the first poll (there is none) lets the kernel never ask again. After
+// that this process may use its own mount, though not map its files.
+func touch(t *testing.T, point string, fs *vfs.FS) {
+	t.Helper()
+	ctx := context.Background()
+	_, o, err := fs.Create(ctx, vfs.Caller{}, meta.Root, ".touch", 0o644, vfs.Mode{Write: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs.Release(o.Handle)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "TOUCH_MOUNT="+filepath.Join(point, ".touch"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("touch %s: %v: %s", point, err, out)
+	}
+	if err := fs.Unlink(ctx, meta.Root, ".touch"); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // mounted mounts a fresh drive for the length of a test. Where there is no /dev/fuse, or it may not be used, the test is
 // skipped.
@@ -46,6 +82,7 @@ func mounted(t *testing.T, o Options) (*Server, *fstest.Drive) {
 			t.Errorf("still mounted: %+v", at)
 		}
 	})
+	touch(t, point, d.FS)
 	return s, d
 }
 

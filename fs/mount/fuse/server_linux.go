@@ -63,7 +63,7 @@ func Mount(_ context.Context, point string, fs *vfs.FS, o Options) (*Server, err
 	}
 	if err != nil {
 		unix.Close(s.dup)
-		_ = mount.Detach(point)
+		_ = mount.Detach(point, true)
 		return nil, fault.Because("mount "+point, fault.Other, err)
 	}
 	s.epoch = !o.NoEpoch && s.fuse.KernelSettings().Minor >= epochMinor
@@ -112,8 +112,7 @@ func (s *Server) Run(ctx context.Context) error {
 	select {
 	case <-served:
 	case <-ctx.Done():
-		err = s.Unmount()
-		s.await(served)
+		err = s.leave(served)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,32 +121,50 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// unmountWait is how long the last users of an unmounted file system are waited for.
-const unmountWait = 2 * time.Second
+const (
+	busyWait  = 2 * time.Second // how long users of the mount are asked to leave
+	forceWait = 2 * time.Second // how long a cut connection may take to end
+)
 
-// await waits for the end of requests; the connection is cut where somebody holds the mount open.
-func (s *Server) await(served <-chan struct{}) {
-	t := time.NewTimer(unmountWait)
+// leave unmounts: kindly while nobody is inside, and by cutting the connection when somebody stays.
+func (s *Server) leave(served <-chan struct{}) error {
+	try := time.NewTicker(50 * time.Millisecond)
+	defer try.Stop()
+	end := time.NewTimer(busyWait)
+	defer end.Stop()
+	for s.unmount(false) != nil {
+		select {
+		case <-served:
+			return nil
+		case <-try.C:
+			continue
+		case <-end.C:
+		}
+		s.o.Log.Warn("mount is in use; cutting it off", "point", s.point)
+		if err := s.unmount(true); err != nil {
+			return err
+		}
+		break
+	}
+	t := time.NewTimer(forceWait)
 	defer t.Stop()
 	select {
 	case <-served:
-		return
+		return nil
 	case <-t.C:
+		return fault.New("unmount "+s.point, fault.Busy, "somebody is still inside; the connection ends with this process")
 	}
-	s.o.Log.Warn("mount is in use; cutting it off", "point", s.point)
-	if err := mount.Abort(s.device); err != nil {
-		s.o.Log.Warn("mount not cut off", "point", s.point, "err", err)
-	}
-	<-served
 }
 
-// Unmount takes the mount out of sight; Run returns once its last user has gone. Unmounted already is no error.
-func (s *Server) Unmount() error {
+// Unmount takes the mount out of sight and ends Run; whoever is inside gets errors. Unmounted already is no error.
+func (s *Server) Unmount() error { return s.unmount(true) }
+
+func (s *Server) unmount(force bool) error {
 	at, err := mount.At(s.point)
 	if err != nil || at == nil || at.Device != s.device {
 		return err
 	}
-	return mount.Detach(s.point)
+	return mount.Detach(s.point, force)
 }
 
 // Point returns where the file system is mounted.
@@ -182,14 +199,13 @@ func (s *Server) InvalInode(ino meta.Ino, off, n int64) error {
 
 // InvalEntry implements Kernel.
 func (s *Server) InvalEntry(dir meta.Ino, name string) error {
-	for try := 0; ; try++ {
-		st := s.fuse.EntryNotify(uint64(dir), name)
-		if st != fuse.ENOENT {
-			return notified("invalidate name", st)
-		}
-		// The directory is not there, which the count tells, or the name is not: that needs no telling again.
+	// A directory or name the kernel does not have needs no telling again: a reply with the name on its way holds
+	// the directory's lock, for which the notify has waited.
+	st := s.fuse.EntryNotify(uint64(dir), name)
+	if st == fuse.ENOENT {
 		return nil
 	}
+	return notified("invalidate name", st)
 }
 
 func pause(try int) {
