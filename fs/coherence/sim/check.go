@@ -111,7 +111,7 @@ func (f *floors) end(l *call, mount int, begun, committed uint64, saw []sight, c
 	for _, s := range saw {
 		if s.w == nil {
 			f.raise(s.key, s.index)
-		} else if s.w.index != 0 {
+		} else if s.w.index != 0 && (s.w.mount != mount || f.told[s.w.index]) { // its own writes a mount sees before all others
 			f.raise(s.key, s.w.index)
 		}
 	}
