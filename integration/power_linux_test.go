@@ -2,12 +2,14 @@ package integration
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -78,8 +80,26 @@ func (d *disk) cut(t *testing.T) {
 // replug brings the disk back as it is after the cut.
 func (d *disk) replug(t *testing.T) {
 	t.Helper()
-	run(t, "umount", d.dir)
+	var out []byte
+	err := errors.New("not tried")
+	for end := time.Now().Add(20 * time.Second); err != nil; { // the kernel closes the files of the dead by and by
+		if out, err = exec.Command("umount", d.dir).CombinedOutput(); err != nil && time.Now().After(end) {
+			t.Fatalf("umount: %v\n%s%s", err, out, users(d.dir))
+		}
+	}
 	run(t, "mount", "-o", "loop", d.image, d.dir)
+}
+
+// users names the processes that hold something below dir open.
+func users(dir string) string {
+	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	var found []string
+	for _, l := range links {
+		if to, err := os.Readlink(l); err == nil && strings.HasPrefix(to, dir) {
+			found = append(found, l+" -> "+to)
+		}
+	}
+	return strings.Join(found, "\n")
 }
 
 // Every peer loses its power at the same moment: files whose fsync had returned are there, whole.

@@ -229,14 +229,19 @@ func (p *Peer) gone(pid int) {
 	}
 }
 
-// running reports whether pid is there and not a zombie. (A dying process loses its command line before its files.)
+// running reports whether pid is there and not a zombie. A dying process loses its command line first; its first thread
+// may be a zombie while others still hold its files.
 func running(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return false
 	}
 	_, state, _ := bytes.Cut(stat, []byte(") "))
-	return len(state) > 0 && state[0] != 'Z' && state[0] != 'X'
+	if len(state) > 0 && state[0] != 'Z' && state[0] != 'X' {
+		return true
+	}
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return err == nil && len(threads) > 1
 }
 
 // Terminate sends SIGTERM to `dfsd up` and returns its exit code and how long it took.
