@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -305,17 +307,45 @@ func remembered(data string) (map[string]string, error) {
 	return values, nil
 }
 
-// Remember replaces what is remembered for data.
+// Remember replaces what is remembered for data. A power cut leaves the old or the new.
 func Remember(data string, values map[string]string) error {
 	text, err := json.MarshalIndent(values, "", "  ")
 	if err != nil {
 		return fault.Because("remember flags", fault.Invalid, err)
 	}
 	path := filepath.Join(data, flagsFile)
-	if err := os.WriteFile(path+".new", append(text, '\n'), 0o600); err != nil {
+	text = append(text, '\n')
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
+		return nil
+	}
+	if err := writeSynced(path+".new", text); err != nil {
 		return fault.Because("remember flags", fault.Permission, err)
 	}
-	return fault.Because("remember flags", fault.Other, os.Rename(path+".new", path))
+	if err := os.Rename(path+".new", path); err != nil {
+		return fault.Because("remember flags", fault.Other, err)
+	}
+	return fault.Because("remember flags", fault.Other, syncDir(data))
+}
+
+func writeSynced(path string, text []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// syncDir makes the names in a directory durable, where directories can be synced.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // KnownPeer reports whether `dfsd up` or `join` has run in data before.
