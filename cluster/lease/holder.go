@@ -23,6 +23,7 @@ type Holder struct {
 	sent     map[uint64]time.Duration // renewals in flight; bounded: those older than Length are dropped
 	until    time.Duration
 	seen     Seen
+	kept     Seen // what was seen when the lease was lost: the kernel may know old answers until its caches are dropped
 	note     []byte
 	released Seen
 
@@ -64,6 +65,9 @@ func (h *Holder) Report(now time.Duration) (Report, bool) {
 		return r, true
 	}
 	r.Epoch, r.Holding = h.epoch, h.state == Held
+	if h.state == Lost {
+		r.Seen = h.kept
+	}
 	if renew && h.state != Lost {
 		h.seq++
 		h.lastRenewal = now
@@ -111,10 +115,10 @@ func (h *Holder) Released() Seen { return h.released }
 
 // Installed says that the state was replaced by a snapshot of index: the lease, if there was one, is lost.
 func (h *Holder) Installed(index uint64) {
-	h.seen = NewSeen(index, nil)
 	if h.state == Held || h.state == Joining && h.mounted {
 		h.lose()
 	}
+	h.seen = NewSeen(index, nil)
 }
 
 // State returns where the holder stands at now. Held becomes Lost when the lease runs out.
@@ -151,6 +155,6 @@ func (h *Holder) check(now time.Duration) {
 }
 
 func (h *Holder) lose() {
-	h.state, h.until = Lost, 0
+	h.state, h.until, h.kept = Lost, 0, h.seen
 	clear(h.sent)
 }

@@ -202,3 +202,25 @@ func FuzzReport(f *testing.F) {
 		}
 	})
 }
+
+func TestAfterASnapshotNothingCountsAsSeenBeforeTheCachesAreDropped(t *testing.T) {
+	tab := NewTable(0, nil, false)
+	tab.Committed(0, 5, 1)
+	h := NewHolder(true, 1)
+	h.Took(NewSeen(5, nil), nil)
+	grant(t, tab, h, id(1), 0, 5)
+	tab.Committed(0, 9, 1)
+	h.Installed(9)
+	h.Took(NewSeen(9, nil), nil)
+	r, _ := h.Report(second)
+	tab.Reported(second, id(1), r)
+	if got, _ := tab.Released(); got.Prefix != 5 {
+		t.Fatalf("released %+v while the kernel may know the state of 5", got)
+	}
+	h.Rejoin()
+	r, _ = h.Report(second)
+	tab.Reported(second, id(1), r)
+	if got, _ := tab.Released(); got.Prefix != 9 {
+		t.Fatalf("released %+v after the caches were dropped", got)
+	}
+}

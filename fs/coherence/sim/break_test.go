@@ -8,7 +8,7 @@ var breaks = []struct {
 	o     Options
 	seeds int
 }{
-	{ReadApplied, Options{}, 5},
+	{ReadApplied, Options{}, 50},
 	{CacheOld, Options{}, 20},
 	{NoWait, Options{}, 20},
 	{NoRetry, Options{}, 100},
@@ -20,7 +20,7 @@ var breaks = []struct {
 	{NeverAgain, Options{}, 100},
 	{AnswerRefusals, Options{}, 100},
 	{NoHold, Options{}, 20},
-	{LookupWaits, Options{}, 100},
+	{WaitForLocks, Options{}, 100},
 	{LongValidity, Options{Rough: true}, 100},
 	{IgnoreLease, Options{Rough: true}, 100},
 	{NoHoldOff, Options{Rough: true}, 100},

@@ -76,31 +76,44 @@ func (c *client) end(l *call, did *applied) {
 	}
 }
 
+// habits is how often each call is made, about; every history has habits of its own.
+var habits = []int{2, 6, 5, 4, 2, 2, 1, 8, 2, 5, 6, 8}
+
 func (c *client) one() {
 	dir := directories[c.rng.IntN(len(directories))]
 	at := place{dir, names[c.rng.IntN(len(names))]}
-	switch n := c.rng.IntN(100); {
-	case n < 12:
+	other := place{directories[c.rng.IntN(len(directories))], names[c.rng.IntN(len(names))]}
+	sum := 0
+	for _, w := range c.habits {
+		sum += w
+	}
+	what, n := 0, c.rng.IntN(sum)
+	for n >= c.habits[what] {
+		n -= c.habits[what]
+		what++
+	}
+	switch what {
+	case 0, 1:
 		c.create(at)
-	case n < 22:
+	case 2:
 		c.unlink(at)
-	case n < 30:
-		c.rename(at, place{directories[c.rng.IntN(len(directories))], names[c.rng.IntN(len(names))]})
-	case n < 34:
-		c.link(at, place{directories[c.rng.IntN(len(directories))], names[c.rng.IntN(len(names))]})
-	case n < 38:
+	case 3:
+		c.rename(at, other)
+	case 4:
+		c.link(at, other)
+	case 5:
 		c.chmod(at)
-	case n < 40:
+	case 6:
 		c.chmodDir(dir)
-	case n < 58:
+	case 7:
 		c.stat(at)
-	case n < 62:
+	case 8:
 		c.statDir(dir)
-	case n < 72:
+	case 9:
 		c.list(dir)
-	case n < 84:
+	case 10:
 		c.write(at)
-	default:
+	case 11:
 		c.read(at)
 	}
 	if c.chance(10) {

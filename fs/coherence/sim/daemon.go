@@ -142,7 +142,7 @@ func (p *peer) getattr(ino meta.Ino) attrReply {
 // gives them without validity, so that the kernel asks again before it shows them.
 func (p *peer) attrs(ino meta.Ino, wait bool) (r attrReply) {
 	obj := coherence.Attr(ino)
-	if !wait && p.held && p.mount.Read(obj).Wait && p.s.o.Break != LookupWaits {
+	if !wait && p.held && p.mount.Read(obj).Wait {
 		v := p.s.world.at(obj, p.applied)
 		return attrReply{version: v.index, mtime: v.mtime}
 	}
@@ -232,7 +232,7 @@ func (p *peer) flush(ino meta.Ino) *applied {
 	}
 	a := p.propose(c)
 	if p.s.o.Break == OverlayLong {
-		p.rest(5 * time.Millisecond)
+		p.rest(20 * time.Millisecond)
 	}
 	f.busy, f.flushing = false, [blocks]*write{}
 	if f.dirty == [blocks]*write{} {

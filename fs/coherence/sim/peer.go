@@ -28,6 +28,7 @@ type peer struct {
 	applied uint64
 	known   uint64 // committed, as far as heard
 	news    gate   // known has grown
+	behind  bool   // the log that is missing here is nowhere any more
 
 	holder *lease.Holder
 	mount  *coherence.Mount // nil: no mount here
@@ -141,7 +142,10 @@ func (p *peer) follow() {
 			p.pass()
 		}
 		p.step()
-		if p.applied >= p.known { // a snapshot was installed meanwhile
+		if p.behind && p.known > p.applied+1 {
+			p.install()
+		}
+		if p.applied >= p.known {
 			continue
 		}
 		a := p.s.world.log[p.applied]
@@ -162,9 +166,7 @@ func (p *peer) follow() {
 
 // install replaces the state by a snapshot of everything this peer has heard to be committed.
 func (p *peer) install() {
-	if p.mount == nil || p.known <= p.applied+1 {
-		return
-	}
+	p.behind = false
 	p.s.note("peer %d installs a snapshot of %d", p.n, p.known)
 	for _, a := range p.s.world.log[p.applied:p.known] {
 		if _, mine := p.calls[a.seq]; mine && a.session == p.session {
@@ -172,9 +174,12 @@ func (p *peer) install() {
 		}
 	}
 	p.applied = p.known
-	p.mount.Reset(p.applied)
 	p.holder.Installed(p.applied)
-	p.lose()
+	if p.mount != nil {
+		p.mount.Reset(p.applied)
+		p.lose()
+	}
+	p.s.open(&p.look)
 }
 
 // granted takes the leader's answer to a renewal.
@@ -242,7 +247,9 @@ func (p *peer) run() {
 		seen := lease.NewSeen(p.applied, nil)
 		if p.mount != nil {
 			p.leased()
-			p.mount.Tick(now)
+			if p.s.o.Break != NoHold && p.s.o.Break != WaitForLocks {
+				p.mount.Tick(now)
+			}
 			p.mount.Sweep(now)
 			p.dropCaches()
 			for _, n := range p.mount.Notifies() {
@@ -288,7 +295,6 @@ func (p *peer) notify(n coherence.Notify) {
 	p.tell(n)
 	p.s.note("mount %d: notify %d is back", p.n, n.ID)
 	delete(p.sent, n.ID)
-	p.pass()
 	p.mount.Done(n.ID)
 	p.s.open(&p.work)
 }
@@ -296,10 +302,12 @@ func (p *peer) notify(n coherence.Notify) {
 func (p *peer) tell(n coherence.Notify) {
 	for {
 		p.s.travel()
-		if p.kernel.tell(n) || p.s.o.Break == NoRetry {
+		known := p.kernel.tell(n)
+		p.s.travel()
+		p.pass()
+		if known || p.s.o.Break == NoRetry {
 			return
 		}
-		p.pass()
 		if p.count[n.Ino] == 0 {
 			return
 		}

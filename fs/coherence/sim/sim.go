@@ -44,10 +44,10 @@ const (
 	NeverAgain       Break = "old pages read during an invalidation stay"
 	KeepAttrs        Break = "replies to changes carry valid attributes"
 	OverlayLong      Break = "a mount's own write hides a later one of another"
-	NoHold           Break = "the mount does not know which directories are held"
+	NoHold           Break = "nothing is known of locked directories"
+	WaitForLocks     Break = "a name notify that does not come back is waited for"
 	DropAtOnce       Break = "caches are dropped while answers are on their way"
 	AnswerRefusals   Break = "a refused change does not wait for what it tells of"
-	LookupWaits      Break = "look-ups wait for the release of attributes"
 )
 
 // Options of a run. The zero value is a calm history of seed 0.
@@ -57,7 +57,7 @@ type Options struct {
 	Rough     bool          // faults happen
 	OldKernel bool          // names cannot be expired without a lock
 	Break     Break         // a rule that is left out
-	Length    time.Duration // virtual; default 6 s
+	Length    time.Duration // virtual; default 3 s, 9 s if rough
 	Trace     func(string)  // gets every event
 }
 
@@ -74,11 +74,12 @@ type Report struct {
 }
 
 const (
-	runLength = 6 * time.Second
-	patience  = 20 * time.Second        // after the last fault everything must have ended
-	programs  = 3                       // on each mount
-	calmMax   = 1200 * time.Millisecond // a call takes at most that while nothing is broken
-	calmOld   = 4 * time.Second         // on kernels where a conflict takes 0.3 s
+	calmLength  = 3 * time.Second
+	roughLength = 9 * time.Second
+	patience    = 20 * time.Second        // after the last fault everything must have ended
+	programs    = 3                       // on each mount
+	calmMax     = 2500 * time.Millisecond // a call takes at most that while nothing is broken
+	calmOld     = 4 * time.Second         // on kernels where a conflict takes 0.3 s
 )
 
 type sim struct {
@@ -93,6 +94,7 @@ type sim struct {
 	commitSlow time.Duration
 
 	clients  []*client
+	habits   []int // how often each call is made
 	stopping bool
 	busy     int // calls under way
 	calls    int
@@ -111,7 +113,13 @@ func Run(o Options) Report {
 	s.heard = func(to int) *inbox { return &s.peers[to].box }
 	length := o.Length
 	if length == 0 {
-		length = runLength
+		length = calmLength
+		if o.Rough {
+			length = roughLength
+		}
+	}
+	for i, w := range habits {
+		s.habits = append(s.habits, w*(s.rng.IntN(4)+i%2))
 	}
 	s.slow = s.between(300*time.Microsecond, 8*time.Millisecond)
 	s.lag = s.between(300*time.Microsecond, 12*time.Millisecond)
@@ -189,7 +197,7 @@ func (s *sim) storm(length time.Duration) {
 	s.sleep(s.between(500*time.Millisecond, time.Second))
 	for s.now < length-time.Second {
 		p := s.peers[s.rng.IntN(len(s.peers))]
-		last := s.between(50*time.Millisecond, 4*time.Second)
+		last := s.between(50*time.Millisecond, 5*time.Second)
 		switch s.rng.IntN(7) {
 		case 0, 1:
 			s.note("peer %d is cut off", p.n)
@@ -203,8 +211,10 @@ func (s *sim) storm(length time.Duration) {
 			s.elect(p)
 			last = s.between(0, 500*time.Millisecond)
 		case 6:
-			p.install()
-			last = s.between(0, 500*time.Millisecond)
+			s.note("peer %d hears nothing, and will need a snapshot", p.n)
+			s.isolate(len(s.peers), p.n, true, false)
+			p.behind = true
+			last = s.between(50*time.Millisecond, time.Second)
 		}
 		if s.chance(3) {
 			q := s.peers[s.rng.IntN(len(s.peers))]
