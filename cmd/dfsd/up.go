@@ -266,7 +266,7 @@ func awaitReady(ctx context.Context, client *admin.Client) (admin.Status, error)
 }
 
 func (s *supervisor) created(ctx context.Context, client *admin.Client, st admin.Status) {
-	copies := fmt.Sprintf("copies %d", st.Cluster.Copies)
+	copies := fmt.Sprintf("copies %d", max(1, s.cfg.Copies)) // the status may know of a second peer already
 	if s.cfg.Copies == 0 {
 		copies += " until a second peer joins"
 	}
