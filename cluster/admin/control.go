@@ -109,6 +109,7 @@ func (c *control) handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, fault.New("control", fault.Unsupported, "this dfsd does not know %s %s", r.Method, r.URL.Path))
 	})
+	serveProfiles(mux)
 	return mux
 }
 

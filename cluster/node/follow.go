@@ -89,8 +89,7 @@ func (n *Node) note() note {
 }
 
 // leads is called when leadership comes or goes.
-func (n *Node) leads(term uint64, leading bool) {
-	n.log.Info("leadership", "term", term, "leading", leading)
+func (n *Node) leads(_ uint64, leading bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.words, n.spoke, n.ledSince = map[cluster.PeerID]repair.Word{}, map[uint64]time.Time{}, time.Now()
