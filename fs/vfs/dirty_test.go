@@ -52,14 +52,14 @@ func TestDirtyModel(t *testing.T) {
 // checkDirty holds the buffer's invariants and compares it with the model.
 func checkDirty(t *testing.T, d *dirty, model []byte, is []bool, base int64) {
 	t.Helper()
-	var cost, last int64
+	cost, last := int64(0), base
 	for _, r := range d.overlap(base, int64(len(model))) {
 		if r.off < last || len(r.data) == 0 || r.off/windowBytes != (r.end()-1)/windowBytes {
 			t.Errorf("run [%d, %d) after %d", r.off, r.end(), last)
 			return
 		}
 		for at := last; at < r.off; at++ {
-			if at >= base && is[at] {
+			if is[at] {
 				t.Errorf("byte %d was lost", at)
 				return
 			}
@@ -73,7 +73,7 @@ func checkDirty(t *testing.T, d *dirty, model []byte, is []bool, base int64) {
 		cost += int64(len(r.data)) + runCost
 		last = r.end()
 	}
-	if cost != d.cost || last != d.end() {
+	if cost != d.cost || last != max(base, d.end()) {
 		t.Errorf("cost %d, counted %d; end %d, found %d", d.cost, cost, d.end(), last)
 	}
 }

@@ -15,17 +15,3 @@
 // Only blocking lock waits obey INTERRUPT. Go's own scheduler sends signals to Go programs all the time, and a close that
 // fails because of one would be a lie.
 package fuse
-
-import "dfs/fs/meta"
-
-// Kernel is what coherence tells a mount's kernel. Each method returns when the kernel has acted; each may be called
-// at any time, with no lock held that a request could need.
-type Kernel interface {
-	// InvalInode drops the inode's attributes, and its pages in [off, off+n); off -1: attributes only, n 0: to
-	// the end. An inode the kernel does not have is no error.
-	InvalInode(ino meta.Ino, off, n int64) error
-	// InvalEntry drops what the kernel knows of a name. It waits for requests that hold the directory's lock.
-	InvalEntry(dir meta.Ino, name string) error
-	// ExpireEpoch makes the kernel look every name up anew; it waits for nothing. fault.Unsupported before Linux 6.16.
-	ExpireEpoch() error
-}

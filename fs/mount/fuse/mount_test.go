@@ -53,6 +53,12 @@ func touch(t *testing.T, point string, fs *vfs.FS) {
 // skipped.
 func mounted(t *testing.T, o Options) (*Server, *fstest.Drive) {
 	t.Helper()
+	return mountedWith(t, o, func(*fstest.Drive) {})
+}
+
+// mountedWith is mounted with a drive that change has changed.
+func mountedWith(t *testing.T, o Options, change func(*fstest.Drive)) (*Server, *fstest.Drive) {
+	t.Helper()
 	if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil {
 		t.Skipf("needs /dev/fuse: %v", err)
 	} else {
@@ -63,6 +69,7 @@ func mounted(t *testing.T, o Options) (*Server, *fstest.Drive) {
 		t.Fatal(err)
 	}
 	d := fstest.NewDrive(t, vfs.Options{})
+	change(d)
 	s, err := Mount(context.Background(), point, d.FS, o)
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dfs/cluster/fault"
+	"dfs/fs/coherence"
 	"dfs/fs/meta"
 	"dfs/fs/mount"
 	"dfs/fs/vfs"
@@ -36,7 +37,7 @@ type Server struct {
 	dup int // our own descriptor of the device; -1 closed
 }
 
-var _ Kernel = (*Server)(nil)
+var _ coherence.Kernel = (*Server)(nil)
 
 // Mount makes fs appear at point, which must pass mount.Check, after what a crashed daemon left there has been cleared.
 // Requests are answered from when Run is called; until then they wait.
@@ -182,7 +183,7 @@ func (s *Server) Remembered() []meta.Ino { return s.raw.refs.all() }
 // retriesMax bounds the wait for a reply that is on its way to install an inode: about 0.2 s in all.
 const retriesMax = 200
 
-// InvalInode implements Kernel. While we have given the kernel a reference and it says it does not know the inode, our answer is
+// InvalInode implements coherence.Kernel. While we have given the kernel a reference and it says it does not know the inode, our answer is
 // still on its way: then it is told again.
 func (s *Server) InvalInode(ino meta.Ino, off, n int64) error {
 	for try := 0; ; try++ {
@@ -197,7 +198,7 @@ func (s *Server) InvalInode(ino meta.Ino, off, n int64) error {
 	}
 }
 
-// InvalEntry implements Kernel.
+// InvalEntry implements coherence.Kernel.
 func (s *Server) InvalEntry(dir meta.Ino, name string) error {
 	// A directory or name the kernel does not have needs no telling again: a reply with the name on its way holds
 	// the directory's lock, for which the notify has waited.
@@ -225,7 +226,7 @@ func notified(op string, st fuse.Status) error {
 	return fault.New(op, fault.Other, "%v", st)
 }
 
-// ExpireEpoch implements Kernel. go-fuse does not know this notify: it is a bare header, written to our own descriptor.
+// ExpireEpoch implements coherence.Kernel. go-fuse does not know this notify: it is a bare header, written to our own descriptor.
 func (s *Server) ExpireEpoch() error {
 	if !s.epoch {
 		return fault.New("expire epoch", fault.Unsupported, "needs Linux 6.16")

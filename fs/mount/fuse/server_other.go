@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"dfs/cluster/fault"
+	"dfs/fs/coherence"
 	"dfs/fs/meta"
 	"dfs/fs/vfs"
 )
@@ -13,7 +14,7 @@ import (
 // Server is one mount; there are none on this system.
 type Server struct{}
 
-var _ Kernel = (*Server)(nil)
+var _ coherence.Kernel = (*Server)(nil)
 
 // Mount is fault.Unsupported here.
 func Mount(context.Context, string, *vfs.FS, Options) (*Server, error) { return nil, unsupported() }

@@ -1,0 +1,61 @@
+package mount
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"dfs/cluster/fault"
+)
+
+const sample = `22 27 0:21 / /proc rw,nosuid shared:5 - proc proc rw
+44 27 0:39 / /mnt/my\040drive rw,nosuid,nodev,relatime - fuse.dfs /var/lib/a\134b rw,user_id=0
+45 27 0:40 / /bare rw - tmpfs
+`
+
+func TestParse(t *testing.T) {
+	got, err := Parse(strings.NewReader(sample))
+	if err != nil || len(got) != 3 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	want := Info{Device: "0:39", Point: "/mnt/my drive", Options: "rw,nosuid,nodev,relatime", Type: "fuse.dfs", Source: `/var/lib/a\b`}
+	if got[1] != want {
+		t.Fatalf("%+v, want %+v", got[1], want)
+	}
+	if _, err := Parse(strings.NewReader("nonsense\n")); !errors.Is(err, fault.Invalid) {
+		t.Fatalf("nonsense: %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(sample)
+	f.Add(`1 2 3 / \777\1 rw - x \`)
+	f.Fuzz(func(t *testing.T, s string) { _, _ = Parse(strings.NewReader(s)) })
+}
+
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	file, full, empty := filepath.Join(dir, "file"), filepath.Join(dir, "full"), filepath.Join(dir, "empty")
+	for _, d := range []string{full, empty} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []string{file, filepath.Join(full, "file")} {
+		if err := os.WriteFile(f, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for point, kind := range map[string]fault.Kind{
+		file: fault.NotDir, full: fault.NotEmpty, filepath.Join(dir, "none"): fault.NotExist, "relative": fault.Invalid,
+	} {
+		if err := Check(point); !errors.Is(err, kind) {
+			t.Errorf("%s: %v, want %v", point, err, kind)
+		}
+	}
+	if err := Check(empty); err != nil {
+		t.Errorf("an empty directory: %v", err)
+	}
+}
