@@ -4,6 +4,7 @@ BIN     := bin
 PEERS   ?= 3
 RUN     ?= run
 FUZZ    ?= 5s
+SEED    ?= 1
 TALLY   := $(BIN)/tally
 
 .DEFAULT_GOAL := help
@@ -42,10 +43,8 @@ bench: build ## ext4, a plain FUSE loopback and a three-peer dfs in one run (roo
 soak: tally ## the long versions of the integration tests
 	DFS_SOAK=1 $(TALLY) -timeout 2h ./integration/...
 
-sim: ## the coherence simulator on many seeds
-	@if $(GO) test -list '^TestSim' ./fs/coherence/... | grep -q '^TestSim'; then \
-		DFS_SOAK=1 $(GO) test -count=1 -timeout 30m -v -run '^TestSim' ./fs/coherence/...; \
-	else echo "sim: there is no simulator in fs/coherence yet"; fi
+sim: ## the coherence simulator on many seeds (make sim SEED=n begins at n)
+	DFS_SOAK=1 $(GO) test -count=1 -timeout 30m -v -run '^TestSim$$' ./fs/coherence/sim -sim.seed=$(SEED)
 
 windows: ## vet and build everything for Windows
 	GOOS=windows CGO_ENABLED=0 $(GO) vet ./...

@@ -125,11 +125,19 @@ func (p *peer) lookup(dir meta.Ino, name string) (r nameReply) {
 	var v version
 	until := p.see(coherence.Entry(dir, name), func(at uint64) { v = p.s.world.at(coherence.Entry(dir, name), at) })
 	r.ino, r.version = v.ino, v.index
-	if r.ino != 0 {
-		p.count[r.ino]++ // before its attributes are read: an invalidation from now on waits for the kernel to know it
-		r.attr = p.attrs(r.ino, false)
-	}
 	r.valid = p.left(until)
+	if r.ino != 0 {
+		if p.s.o.Break != CountLate {
+			p.count[r.ino]++ // before its attributes are read: an invalidation from now on waits for the kernel to know it
+		}
+		r.attr = p.attrs(r.ino, p.s.o.Break == ValidTooEarly)
+		if p.s.o.Break == CountLate {
+			p.count[r.ino]++
+		}
+	}
+	if p.s.o.Break != ValidTooEarly {
+		r.valid = p.left(until)
+	}
 	return r
 }
 
@@ -266,6 +274,11 @@ func (p *peer) alter(c *change) (r nameReply) {
 		held = []meta.Ino{c.ino}
 	}
 	defer p.hold(held...)()
+	if here := coherence.Entry(c.dir, c.name); c.kind == opRename && p.s.o.Break == LookAhead {
+		if v := p.s.world.at(here, p.applied); v.ino == 0 {
+			return nameReply{failed: true, did: &applied{change: c, failed: true, seen: []sight{{here, v.index, nil}}}}
+		}
+	}
 	a := p.propose(c)
 	r.did = a
 	if r.failed = a.failed; r.failed {

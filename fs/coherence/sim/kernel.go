@@ -168,7 +168,7 @@ func (k *kernel) take(n *inode, a attrReply, version uint64) {
 	n.version, n.mtime, n.until, n.invalid = a.version, a.mtime, k.p.clock()+a.valid, false
 	k.version++
 	n.taken = k.version
-	if changed {
+	if changed && !k.o.Explicit {
 		k.dropPages(n)
 	}
 }
@@ -239,7 +239,9 @@ func (k *kernel) read(ino meta.Ino) (page, bool) {
 	}
 	n.used++
 	defer func() { n.used-- }()
-	k.attr(ino) // AUTO_INVAL_DATA
+	if !k.o.Explicit {
+		k.attr(ino) // AUTO_INVAL_DATA
+	}
 	for {
 		if n.page != nil {
 			return *n.page, true

@@ -289,6 +289,8 @@ func (p *peer) notify(n coherence.Notify) {
 	if p.s.o.Break == EpochAlways && n.Kind == coherence.InvalEntry && !p.s.o.OldKernel {
 		p.kernel.epoch++
 		p.mount.Done(n.ID)
+		p.s.open(&p.work)
+		return
 	}
 	p.sent[n.ID] = n
 	p.s.note("mount %d: notify %v", p.n, n)

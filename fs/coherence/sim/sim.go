@@ -44,6 +44,9 @@ const (
 	NeverAgain       Break = "old pages read during an invalidation stay"
 	KeepAttrs        Break = "replies to changes carry valid attributes"
 	OverlayLong      Break = "a mount's own write hides a later one of another"
+	CountLate        Break = "look-ups are counted after their attributes were read"
+	ValidTooEarly    Break = "validity is reckoned before the answer waits"
+	LookAhead        Break = "a change is refused by a look at the newest state"
 	NoHold           Break = "nothing is known of locked directories"
 	WaitForLocks     Break = "a name notify that does not come back is waited for"
 	DropAtOnce       Break = "caches are dropped while answers are on their way"
@@ -56,6 +59,7 @@ type Options struct {
 	Mounts    int           // 0: drawn, 2 or 3; of three peers
 	Rough     bool          // faults happen
 	OldKernel bool          // names cannot be expired without a lock
+	Explicit  bool          // the kernel has no AUTO_INVAL_DATA
 	Break     Break         // a rule that is left out
 	Length    time.Duration // virtual; default 3 s, 9 s if rough
 	Trace     func(string)  // gets every event
@@ -77,7 +81,7 @@ const (
 	calmLength  = 3 * time.Second
 	roughLength = 9 * time.Second
 	patience    = 20 * time.Second        // after the last fault everything must have ended
-	programs    = 3                       // on each mount
+	programs    = 4                       // on each mount
 	calmMax     = 2500 * time.Millisecond // a call takes at most that while nothing is broken
 	calmOld     = 4 * time.Second         // on kernels where a conflict takes 0.3 s
 )

@@ -18,6 +18,7 @@ var weathers = []struct {
 }{
 	{"Calm", Options{}},
 	{"CalmOldKernel", Options{OldKernel: true}},
+	{"CalmExplicit", Options{Explicit: true}},
 	{"Rough", Options{Rough: true}},
 	{"RoughOldKernel", Options{Rough: true, OldKernel: true}},
 }
