@@ -1,0 +1,133 @@
+package queue
+
+import (
+	"errors"
+	"go/parser"
+	"go/token"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"dfs/cluster/fault"
+	"dfs/osmodel/cpu/discipline"
+)
+
+// What schedules real tasks is what the simulator runs: both import the one package of disciplines, and neither
+// decides an order of its own.
+func TestTheSimulatorRunsTheSameCode(t *testing.T) {
+	const shared = "dfs/osmodel/cpu/discipline"
+	for _, file := range []string{"queue.go", "../../osmodel/cpu/machine.go"} {
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var imports []string
+		for _, i := range f.Imports {
+			name, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			imports = append(imports, name)
+		}
+		if !slices.Contains(imports, shared) {
+			t.Errorf("%s imports %v, not %s", file, imports, shared)
+		}
+	}
+}
+
+type clock struct{ now time.Time }
+
+func (c *clock) Now() time.Time { return c.now }
+
+func newQueue(t *testing.T, o Options) (*Queue, *clock) {
+	t.Helper()
+	c := &clock{time.Unix(1_000_000, 0)}
+	o.Now = c.Now
+	q, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q, c
+}
+
+func push(t *testing.T, q *Queue, tasks ...Task) {
+	t.Helper()
+	for _, task := range tasks {
+		if err := q.Push(task); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestRoundRobinOfRealTasks(t *testing.T) {
+	q, c := newQueue(t, Options{Discipline: discipline.Options{Name: discipline.RR, Quantum: 20}})
+	push(t, q, Task{ID: "a"}, Task{ID: "b"}, Task{ID: "c"})
+	var order []string
+	for range 5 {
+		id, slice, ok := q.Pop()
+		if !ok || slice != 20*time.Millisecond {
+			t.Fatal(id, slice, ok)
+		}
+		order = append(order, id)
+		c.now = c.now.Add(slice)
+		q.Return(id, slice)
+	}
+	if got := strings.Join(order, ""); got != "abcab" {
+		t.Error(got)
+	}
+	if !q.Done("c") || q.Done("c") || strings.Join(q.Waiting(), "") != "ab" {
+		t.Error(q.Waiting())
+	}
+}
+
+func TestEstimatesOrderShortestFirst(t *testing.T) {
+	q, _ := newQueue(t, Options{Discipline: discipline.Options{Name: discipline.SJF}})
+	push(t, q, Task{ID: "unknown"}, Task{ID: "long", Estimate: time.Hour}, Task{ID: "short", Estimate: time.Second})
+	for _, want := range []string{"short", "long", "unknown"} {
+		if id, _, _ := q.Pop(); id != want {
+			t.Errorf("%s, want %s", id, want)
+		}
+	}
+}
+
+func TestTheDisciplineChangesLive(t *testing.T) {
+	q, c := newQueue(t, Options{})
+	push(t, q, Task{ID: "a", Priority: 1}, Task{ID: "b", Priority: 1}, Task{ID: "c", Priority: 9})
+	if id, _, _ := q.Pop(); id != "a" {
+		t.Fatal(id)
+	}
+	if err := q.Switch(discipline.Options{Name: discipline.Priority, Preemptive: true}); err != nil {
+		t.Fatal(err)
+	}
+	if !q.Preempts("a") {
+		t.Error("c does not preempt a, which was running during the change")
+	}
+	c.now = c.now.Add(time.Millisecond)
+	q.Return("a", time.Millisecond)
+	if id, _, _ := q.Pop(); id != "c" || q.Len() != 2 {
+		t.Error(id, q.Waiting())
+	}
+	if err := q.Switch(discipline.Options{Name: "?"}); !errors.Is(err, fault.Invalid) {
+		t.Error(err)
+	}
+	push(t, q, Task{ID: "d", Priority: 99})
+	if err := q.Switch(discipline.Options{Name: discipline.CFS}); !errors.Is(err, fault.Invalid) || q.Len() != 3 {
+		t.Error(err, q.Len())
+	}
+}
+
+func TestTheQueueIsBounded(t *testing.T) {
+	q, _ := newQueue(t, Options{Max: 2})
+	push(t, q, Task{ID: "a"}, Task{ID: "b"})
+	if err := q.Push(Task{ID: "a"}); !errors.Is(err, fault.Exist) {
+		t.Error(err)
+	}
+	if err := q.Push(Task{ID: "c"}); !errors.Is(err, fault.Quota) {
+		t.Error(err)
+	}
+	if q.Done("b"); q.Push(Task{ID: "c"}) != nil {
+		t.Error("no room after one was done")
+	}
+}
