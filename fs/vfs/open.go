@@ -20,6 +20,7 @@ type Mode struct {
 	Trunc       bool
 	Excl        bool // of Create: the name must be new
 	Sync        bool // every write is on disk when it returns
+	KillPriv    bool // with Trunc: the caller may not keep the file's setuid and setgid bits
 }
 
 // Opened is what an open answers.
@@ -57,12 +58,17 @@ func (f *FS) handle(id Handle) (*handle, error) {
 // Open opens a file. Its grant, if another mount holds one, is recalled first. fault.Stale, fault.IsDir.
 func (f *FS) Open(ctx context.Context, ino meta.Ino, m Mode) (Opened, error) {
 	n := f.pin(ino) // before the look, so that the inode is on record as held
-	if _, err := f.stat(ctx, ino, coherence.Attr(ino)); err != nil {
+	a, err := f.stat(ctx, ino, coherence.Attr(ino))
+	if err != nil {
 		f.unpin(n)
 		return Opened{}, err
 	}
 	if m.Trunc {
-		if _, err := f.Setattr(ctx, ino, meta.SetAttr{Mask: meta.SetSize, Time: f.now()}); err != nil {
+		s := meta.SetAttr{Mask: meta.SetSize, Time: f.now()}
+		if mode := WithoutPriv(a.Inode.Mode); m.KillPriv && mode != a.Inode.Mode {
+			s.Mask, s.Mode = s.Mask|meta.SetMode, mode
+		}
+		if _, err := f.Setattr(ctx, ino, s); err != nil {
 			f.unpin(n)
 			return Opened{}, err
 		}

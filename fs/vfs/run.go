@@ -72,7 +72,7 @@ func (f *FS) drop(n *node) {
 // FlushAll flushes every file and gives up every queued grant; errors stick to the files.
 func (f *FS) FlushAll(ctx context.Context) {
 	for _, n := range f.all() {
-		_ = f.flush(ctx, n, how{})
+		_ = f.flush(ctx, n, how{endGrant: true})
 		f.unpin(n)
 	}
 	f.sendEnds()

@@ -9,6 +9,7 @@ import (
 
 func (r *raw) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	m := modeOf(in.Flags)
+	m.KillPriv = in.OpenFlags&fuse.OPEN_KILL_SUIDGID != 0
 	e, o, err := r.fs.Create(background, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, in.Mode&07777, m)
 	if err != nil {
 		return status(err)
@@ -21,6 +22,7 @@ func (r *raw) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fus
 
 func (r *raw) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	m := modeOf(in.Flags)
+	m.KillPriv = in.Mode&fuse.OPEN_KILL_SUIDGID != 0
 	o, err := r.fs.Open(background, meta.Ino(in.NodeId), m)
 	if err != nil {
 		return status(err)
