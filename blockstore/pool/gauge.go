@@ -77,7 +77,7 @@ func (p *Pool) Reported(peer cluster.PeerID, stored int64) {
 	}
 }
 
-// view returns the newest view with this peer's own measurements in it. Its Peers are the caller's.
+// View returns the newest view with this peer's own measurements in it. Its Peers are the caller's.
 func (p *Pool) View() cluster.View {
 	v := p.o.View()
 	v.Peers = slices.Clone(v.Peers)
