@@ -18,6 +18,7 @@ var breaks = []struct {
 	{KeepAttrs, Options{}, 50},
 	{OverlayLong, Options{}, 100},
 	{NeverAgain, Options{Explicit: true}, 100},
+	{NoEvictions, Options{}, 200},
 	{CountLate, Options{}, 100},
 	{ValidTooEarly, Options{Rough: true}, 300},
 	{LookAhead, Options{}, 100},

@@ -122,7 +122,7 @@ func (c *client) one() {
 	case 11:
 		c.read(at)
 	}
-	if c.chance(10) {
+	if c.chance(c.memory) {
 		if inos := c.known(); len(inos) > 0 {
 			c.k.evict(inos[c.rng.IntN(len(inos))])
 		}
@@ -197,7 +197,7 @@ func (c *client) named(ch *change, at place) *applied {
 		return r.did
 	}
 	k.names[at] = &dentry{ino: r.ino, version: r.version, until: k.p.clock() + r.valid, epoch: epoch}
-	k.get(r.ino, r.attr, 0)
+	k.get(r.ino, r.attr, stamp{})
 	k.touched(at.dir)
 	return r.did
 }
@@ -317,7 +317,7 @@ func (c *client) setattr(ino meta.Ino, n *inode) *applied {
 	k.travel()
 	r := k.p.alter(&change{kind: opChmod, ino: ino})
 	k.travel()
-	k.take(n, r.attr, 0)
+	k.take(n, r.attr, stamp{})
 	return r.did
 }
 

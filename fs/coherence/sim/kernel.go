@@ -13,6 +13,7 @@ type kernel struct {
 	*sim
 	p       *peer
 	version uint64 // counts attributes taken in and invalidations, as fuse_conn.attr_version does
+	evicted uint64 // counts evictions, as fuse_conn.evict_ctr does since Linux 6.13
 	epoch   uint64
 	names   map[place]*dentry
 	looking map[place]*gate // look-ups under a shared lock; another of the same name waits
@@ -50,7 +51,7 @@ type inode struct {
 type page [blocks]version
 
 func newKernel(p *peer) *kernel {
-	k := &kernel{sim: p.s, p: p, names: map[place]*dentry{}, looking: map[place]*gate{}, inodes: map[meta.Ino]*inode{}, dirs: map[meta.Ino]*lock{}}
+	k := &kernel{sim: p.s, p: p, version: 1, names: map[place]*dentry{}, looking: map[place]*gate{}, inodes: map[meta.Ino]*inode{}, dirs: map[meta.Ino]*lock{}}
 	for _, d := range directories {
 		k.dirs[d] = &lock{}
 		k.inodes[d] = &inode{lookups: 1, invalid: true}
@@ -92,13 +93,13 @@ func (k *kernel) walk(dir meta.Ino, name string, locked bool) *dentry {
 	}
 	g := &gate{}
 	k.looking[at] = g
-	epoch, version := k.epoch, k.version
+	epoch, asked := k.epoch, k.stamp()
 	k.travel()
 	r := k.p.lookup(dir, name)
 	k.travel()
 	d := &dentry{ino: r.ino, version: r.version, until: k.p.clock() + r.valid, epoch: epoch}
 	if r.ino != 0 {
-		k.get(r.ino, r.attr, version)
+		k.get(r.ino, r.attr, asked)
 	}
 	k.names[at] = d
 	delete(k.looking, at)
@@ -124,7 +125,7 @@ func (k *kernel) revalidate(at place) *dentry {
 		k.drop(at, d)
 		return nil
 	}
-	version := k.version
+	asked := k.stamp()
 	k.travel()
 	r := k.p.lookup(at.dir, at.name)
 	k.travel()
@@ -135,7 +136,7 @@ func (k *kernel) revalidate(at place) *dentry {
 		k.drop(at, d)
 		return nil
 	}
-	k.get(r.ino, r.attr, version)
+	k.get(r.ino, r.attr, asked)
 	d.version, d.until = r.version, k.p.clock()+r.valid
 	return d
 }
@@ -147,25 +148,32 @@ func (k *kernel) drop(at place, d *dentry) {
 	}
 }
 
-// get counts a look-up of an inode and takes its attributes in. Version is the kernel's when the request was sent; 0
-// takes them as they are.
-func (k *kernel) get(ino meta.Ino, a attrReply, version uint64) {
+// stamp is a moment by which the kernel tells overtaken replies. The zero value: taken as they are.
+type stamp struct{ version, evicted uint64 }
+
+func (k *kernel) stamp() stamp { return stamp{k.version, k.evicted} }
+
+// get counts a look-up of an inode and takes its attributes, asked for then, in.
+func (k *kernel) get(ino meta.Ino, a attrReply, asked stamp) {
 	n := k.inodes[ino]
 	if n == nil {
 		n = &inode{mtime: a.mtime}
 		k.inodes[ino] = n
 	}
 	n.lookups++
-	k.take(n, a, version)
+	k.take(n, a, asked)
 }
 
 // take takes attributes in, unless the inode was invalidated since they were asked for.
-func (k *kernel) take(n *inode, a attrReply, version uint64) {
-	if version != 0 && n.taken > version {
+func (k *kernel) take(n *inode, a attrReply, asked stamp) {
+	if asked.version != 0 && n.taken > asked.version {
 		return
 	}
 	changed := n.mtime != a.mtime
 	n.version, n.mtime, n.until, n.invalid = a.version, a.mtime, k.p.clock()+a.valid, false
+	if asked.version != 0 && asked.evicted != k.evicted && k.o.Break != NoEvictions {
+		n.invalid = true // it may be another life of the inode
+	}
 	k.version++
 	n.taken = k.version
 	if changed && !k.o.Explicit {
@@ -209,6 +217,7 @@ func (k *kernel) evict(ino meta.Ino) {
 		}
 	}
 	delete(k.inodes, ino)
+	k.evicted++
 	k.forget(ino, n.lookups)
 }
 
@@ -223,11 +232,11 @@ func (k *kernel) attr(ino meta.Ino) (uint64, bool) {
 	}
 	n.used++
 	defer func() { n.used-- }()
-	version := k.version
+	asked := k.stamp()
 	k.travel()
 	r := k.p.getattr(ino)
 	k.travel()
-	k.take(n, r, version)
+	k.take(n, r, asked)
 	return r.version, true
 }
 
@@ -284,7 +293,7 @@ func (k *kernel) write(w *write) bool {
 func (k *kernel) list(dir meta.Ino) uint64 {
 	k.lock(k.dirs[dir], false)
 	defer k.unlock(k.dirs[dir], false)
-	version := k.version
+	asked := k.stamp()
 	k.travel()
 	r := k.p.readdirplus(dir)
 	k.travel()
@@ -299,7 +308,7 @@ func (k *kernel) list(dir meta.Ino) uint64 {
 			k.names[at] = d
 		}
 		d.version, d.until, d.epoch = e.version, k.p.clock()+e.valid, k.epoch // the epoch of now, not of the request
-		k.get(e.ino, e.attr, version)
+		k.get(e.ino, e.attr, asked)
 	}
 	return r.version
 }

@@ -47,6 +47,7 @@ const (
 	CountLate        Break = "look-ups are counted after their attributes were read"
 	ValidTooEarly    Break = "validity is reckoned before the answer waits"
 	LookAhead        Break = "a change is refused by a look at the newest state"
+	NoEvictions      Break = "the kernel does not tell an inode from its next life (before Linux 6.13)"
 	NoHold           Break = "nothing is known of locked directories"
 	WaitForLocks     Break = "a name notify that does not come back is waited for"
 	DropAtOnce       Break = "caches are dropped while answers are on their way"
@@ -99,6 +100,7 @@ type sim struct {
 
 	clients  []*client
 	habits   []int // how often each call is made
+	memory   int   // calls between evictions of an inode
 	stopping bool
 	busy     int // calls under way
 	calls    int
@@ -128,6 +130,7 @@ func Run(o Options) Report {
 	s.slow = s.between(300*time.Microsecond, 8*time.Millisecond)
 	s.lag = s.between(300*time.Microsecond, 12*time.Millisecond)
 	s.commitSlow = s.between(500*time.Microsecond, 8*time.Millisecond)
+	s.memory = 1 + s.rng.IntN(10)
 	mounts := o.Mounts
 	if mounts == 0 {
 		mounts = 2 + s.rng.IntN(2)
