@@ -245,6 +245,9 @@ func NewCore(o CoreOptions, log *wal.Log, now time.Duration) (*Core, error) {
 	if err != nil {
 		return nil, fault.Wrap("raft open", err)
 	}
+	if v := conf.state.GetVoters(); len(v) == 1 && v[0] == c.id && len(conf.state.GetVotersOutgoing()) == 0 {
+		_ = c.node.Campaign() // nobody else could win
+	}
 	c.observe()
 	return c, nil
 }

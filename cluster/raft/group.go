@@ -48,9 +48,10 @@ type Options struct {
 }
 
 const (
-	inboxMax     = 8192 // events from the network that wait; more are dropped, as a network may
-	stopTransfer = time.Second
-	compactEvery = 20 // ticks
+	inboxMax      = 8192 // events from the network that wait; more are dropped, as a network may
+	stopTransfer  = time.Second
+	transferTries = 3
+	compactEvery  = 20 // ticks
 )
 
 // Group is one peer's replica of the log, running. Safe for concurrent use.

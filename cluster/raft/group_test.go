@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -28,10 +29,13 @@ type journal struct {
 	applied uint64
 	ops     []string
 	results map[[2]uint64][]byte
+	low     map[uint64]uint64 // by session: older ones are settled, and not applied again
 	durable uint64
 }
 
-func newJournal() *journal { return &journal{results: map[[2]uint64][]byte{}} }
+func newJournal() *journal {
+	return &journal{results: map[[2]uint64][]byte{}, low: map[uint64]uint64{}}
+}
 
 func (j *journal) Apply(index uint64, ps []raft.Proposal) ([][]byte, error) {
 	j.mu.Lock()
@@ -43,7 +47,8 @@ func (j *journal) Apply(index uint64, ps []raft.Proposal) ([][]byte, error) {
 	var out [][]byte
 	for _, p := range ps {
 		key := [2]uint64{p.Session, p.Seq}
-		if _, known := j.results[key]; !known {
+		j.low[p.Session] = max(j.low[p.Session], p.Low)
+		if _, known := j.results[key]; !known && p.Seq >= j.low[p.Session] {
 			j.ops = append(j.ops, string(p.Body))
 			j.results[key] = binary.BigEndian.AppendUint64(nil, uint64(len(j.ops)))
 		}
@@ -73,6 +78,7 @@ func (j *journal) clone() *journal {
 	for k, v := range j.results {
 		c.results[k] = v
 	}
+	maps.Copy(c.low, j.low)
 	return c
 }
 
@@ -87,6 +93,7 @@ type journalSnap struct {
 	j    *journal
 	n    int
 	keys [][2]uint64
+	lows []uint64
 }
 
 func (j *journal) Snapshot() (raft.Snapshot, error) {
@@ -94,6 +101,7 @@ func (j *journal) Snapshot() (raft.Snapshot, error) {
 	for k := range s.j.results {
 		s.keys = append(s.keys, k)
 	}
+	s.lows = slices.Collect(maps.Keys(s.j.low))
 	return s, nil
 }
 
@@ -109,6 +117,10 @@ func (s *journalSnap) Next() ([]byte, error) {
 		k := s.keys[n-len(s.j.ops)]
 		b := binary.BigEndian.AppendUint64([]byte{'r'}, k[0])
 		return append(binary.BigEndian.AppendUint64(b, k[1]), s.j.results[k]...), nil
+	case n < len(s.j.ops)+len(s.keys)+len(s.lows):
+		session := s.lows[n-len(s.j.ops)-len(s.keys)]
+		b := binary.BigEndian.AppendUint64([]byte{'l'}, session)
+		return binary.BigEndian.AppendUint64(b, s.j.low[session]), nil
 	}
 	return nil, nil
 }
@@ -120,11 +132,15 @@ func (j *journal) Restore(index uint64, next func() ([]byte, error)) error {
 		if err != nil {
 			j.mu.Lock()
 			defer j.mu.Unlock()
-			j.applied, j.ops, j.results, j.durable = 0, nil, fresh.results, 0
+			j.applied, j.ops, j.results, j.durable = 0, nil, map[[2]uint64][]byte{}, 0
 			return err
 		}
 		if b == nil {
 			break
+		}
+		if b[0] == 'l' {
+			fresh.low[binary.BigEndian.Uint64(b[1:])] = binary.BigEndian.Uint64(b[9:])
+			continue
 		}
 		if b[0] == 'o' {
 			fresh.ops = append(fresh.ops, string(b[1:]))
@@ -134,7 +150,7 @@ func (j *journal) Restore(index uint64, next func() ([]byte, error)) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.applied, j.ops, j.results, j.durable = index, fresh.ops, fresh.results, index
+	j.applied, j.ops, j.results, j.low, j.durable = index, fresh.ops, fresh.results, fresh.low, index
 	return nil
 }
 
@@ -150,6 +166,7 @@ type replica struct {
 	o       raft.Options
 	stop    func() error
 	resets  int
+	boot    time.Time
 }
 
 type peers struct {
@@ -164,7 +181,7 @@ func peerID(n int) cluster.PeerID { return cluster.PeerID{0: byte(n + 1), 19: 7}
 func newPeers(t *testing.T, n int) *peers {
 	c := &peers{T: t, net: simnet.NewLoop(1)}
 	for i := range n {
-		r := &replica{t: t, net: c.net, id: peerID(i), disk: wal.NewMemory(), machine: newJournal(), session: uint64(i+1) << 32}
+		r := &replica{t: t, net: c.net, id: peerID(i), disk: wal.NewMemory(), machine: newJournal(), session: uint64(i+1) << 32, boot: time.Now().Add(-time.Hour)}
 		r.o.Bootstrap = i == 0
 		r.start()
 		c.all = append(c.all, r)
@@ -176,8 +193,6 @@ func newPeers(t *testing.T, n int) *peers {
 	})
 	return c
 }
-
-var boot = time.Now()
 
 // start opens the replica with what its disk has.
 func (r *replica) start() {
@@ -191,8 +206,11 @@ func (r *replica) tryStart() error {
 	r.session++
 	port := r.net.Port(r.id)
 	o := r.o
-	o.Self, o.Cluster, o.Disk, o.Transport, o.Machine, o.Session = r.id, "test", r.disk, port, r.machine, r.session
-	o.Now = func() time.Duration { return time.Since(boot) }
+	o.Self, o.Cluster, o.Transport, o.Machine, o.Session = r.id, "test", port, r.machine, r.session
+	if o.Dir == "" {
+		o.Disk = r.disk
+	}
+	o.Now = func() time.Duration { return time.Since(r.boot) }
 	o.Wall = time.Now
 	o.SegmentBytes = max(o.SegmentBytes, 4<<10)
 	if os.Getenv("RAFT_LOG") != "" {
@@ -388,4 +406,391 @@ func TestLeaderDies(t *testing.T) {
 	})
 }
 
-var _ = lease.Held
+// TestUnderLoad changes members from one to three, five, three and one voters and kills replicas while every
+// peer proposes. Each op is there once, and every op whose proposer was told is there.
+func TestUnderLoad(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newPeers(t, 5)
+		c.net.SetWeather(simnet.Weather{Min: time.Millisecond, Max: 4 * time.Millisecond, Loss: 0.01})
+		c.members(1)
+		var mu sync.Mutex
+		var told []string
+		ctx, cancel := context.WithCancel(context.Background())
+		var wg sync.WaitGroup
+		for i, r := range c.all[:4] { // the fifth is killed
+			for w := range 3 {
+				g := r.Group
+				wg.Go(func() {
+					for n := 0; ctx.Err() == nil; n++ {
+						body := fmt.Sprint(i, "-", w, "-", n)
+						one, cancel := context.WithTimeout(context.Background(), time.Minute)
+						_, _, err := g.Propose(one, []byte(body))
+						cancel()
+						if err != nil {
+							t.Error(body, err)
+							return
+						}
+						mu.Lock()
+						told = append(told, body)
+						mu.Unlock()
+						time.Sleep(5 * time.Millisecond) // a lone voter on a disk in memory would need no time at all
+					}
+				})
+			}
+		}
+		for _, voters := range []int{3, 5, 3, 1, 3} {
+			c.members(voters)
+			c.all[4].kill(rand.New(rand.NewPCG(9, uint64(voters))))
+			time.Sleep(time.Second)
+			c.all[4].start()
+			time.Sleep(time.Second)
+		}
+		cancel()
+		wg.Wait()
+		ops := c.agree()
+		slices.Sort(ops)
+		if n := len(ops); len(slices.Compact(slices.Clone(ops))) != n || n < 500 {
+			t.Fatal("ops, some twice:", n)
+		}
+		for _, op := range told {
+			if _, ok := slices.BinarySearch(ops, op); !ok {
+				t.Fatal("lost:", op)
+			}
+		}
+	})
+}
+
+// TestLearnerCatchesUpBySnapshot lets a log forget its beginning before a new peer joins, and again while one is away.
+func TestLearnerCatchesUpBySnapshot(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newPeers(t, 3)
+		c.all[0].stop()
+		c.all[0].o.Keep, c.all[0].o.KeepBytes = 1, 1
+		c.all[0].start()
+		for i := range 300 {
+			c.all[0].mustPropose(fmt.Sprint(i, string(make([]byte, 100))))
+		}
+		forget := func() {
+			c.all[0].machine.mu.Lock()
+			c.all[0].machine.durable = c.all[0].machine.applied
+			c.all[0].machine.mu.Unlock()
+			c.all[0].mustPropose("so that the checkpoint is seen")
+			first := c.all[0].Status().First
+			for range 100 {
+				if c.all[0].Status().First > first {
+					return
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			t.Fatal("the log forgets nothing: ", c.all[0].Status())
+		}
+		forget()
+		c.members(1)
+		c.agree()
+		if c.all[1].resets == 0 || c.all[2].resets == 0 {
+			t.Fatal("snapshots installed:", c.all[1].resets, c.all[2].resets)
+		}
+		c.all[2].kill(nil)
+		for i := range 300 {
+			c.all[0].mustPropose(fmt.Sprint("more", i, string(make([]byte, 100))))
+		}
+		forget()
+		c.all[2].start()
+		c.all[1].mustPropose("end")
+		c.agree()
+
+		// A peer that lost its state, but not its log, gets it back from another.
+		c.members(3)
+		c.all[2].stop()
+		c.all[2].machine = newJournal()
+		if c.all[2].disk.Cut(nil); c.all[2].resets == 0 {
+			t.Fatal("no snapshot after the second gap")
+		}
+		resets := c.all[2].resets
+		c.all[2].start()
+		c.all[2].mustPropose("whole again")
+		c.agree()
+		if c.all[2].resets != resets+1 {
+			t.Fatal("state was not fetched")
+		}
+	})
+}
+
+func TestStateThatDoesNotFitTheLog(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newPeers(t, 1)
+		c.all[0].mustPropose("op")
+		c.all[0].stop()
+		c.all[0].machine.applied = 1000
+		if err := c.all[0].tryStart(); !errors.Is(err, fault.Conflict) {
+			t.Fatal(err)
+		}
+		c.all[0].machine = newJournal()
+		c.all[0].start()
+		if ops := c.agree(); len(ops) != 1 {
+			t.Fatal("the log was not replayed:", ops)
+		}
+	})
+}
+
+// TestProposalIsSettledWithoutItsProposer gives up waiting: the outcome is unknown, and yet one.
+func TestProposalIsSettledWithoutItsProposer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newPeers(t, 3)
+		c.members(3)
+		l := c.leader()
+		f := c.all[(slices.Index(c.all, l)+1)%3]
+		c.net.Isolate(f.id)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if _, _, err := f.Propose(ctx, []byte("late")); !errors.Is(err, fault.Timeout) {
+			t.Fatal(err)
+		}
+		if _, err := f.ReadIndex(ctx); !errors.Is(err, fault.Timeout) {
+			t.Fatal(err)
+		}
+		c.net.Heal()
+		f.mustPropose("next")
+		for range 100 {
+			if f.Status().Window == 0 {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		ops := c.agree()
+		slices.Sort(ops)
+		if !slices.Equal(ops, []string{"late", "next"}) {
+			t.Fatal(ops)
+		}
+		if _, _, err := f.Propose(context.Background(), make([]byte, raft.BodyMax+1)); !errors.Is(err, fault.TooBig) {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestTransferAndStop(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newPeers(t, 3)
+		c.members(3)
+		l := c.leader()
+		to := c.all[(slices.Index(c.all, l)+1)%3]
+		if err := to.Transfer(context.Background(), l.id); !errors.Is(err, fault.NotLeader) {
+			t.Fatal(err)
+		}
+		if err := to.SetMembers(context.Background(), []cluster.PeerID{to.id}, nil); !errors.Is(err, fault.NotLeader) {
+			t.Fatal(err)
+		}
+		if err := l.Transfer(context.Background(), to.id); err != nil {
+			t.Fatal(err)
+		}
+		if c.leader() != to {
+			t.Fatal("another leads")
+		}
+		began := time.Now()
+		if err := to.stop(); err != nil {
+			t.Fatal(err)
+		}
+		l.mustPropose("soon")
+		if d := time.Since(began); d > 800*time.Millisecond {
+			t.Errorf("a clean stop cost %v", d)
+		}
+	})
+}
+
+// TestLeasesAndReleases has two mounts: an op is told of when both have taken it in, or one has certainly lost its
+// lease.
+func TestLeasesAndReleases(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newPeers(t, 2)
+		c.members(1)
+		held := make([]chan time.Duration, 2)
+		notes := make(chan string, 1000)
+		for i, r := range c.all {
+			r.stop()
+			held[i] = make(chan time.Duration, 1000)
+			r.o.Mounted = true
+			r.o.OnLease = func(until time.Duration) { held[i] <- until }
+			r.o.OnReport = func(from cluster.PeerID, note []byte, prefix uint64) {
+				if from == c.all[1].id && len(note) > 0 {
+					select {
+					case notes <- string(note):
+					default:
+					}
+				}
+			}
+			r.start()
+		}
+		r0, r1 := c.all[0], c.all[1]
+		took := func(r *replica, index uint64) { r.Report(index, nil, []byte("note")) }
+		for i, r := range c.all {
+			if !r.heldWithin(held[i], func() { took(r, r.Status().Applied) }) {
+				t.Fatal("no lease: ", r.Status())
+			}
+		}
+		// Neither has taken the op in yet.
+		one, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		defer cancel()
+		if _, _, err := r1.Propose(one, []byte("a")); !errors.Is(err, fault.Timeout) {
+			t.Fatal("released before it was taken in:", err)
+		}
+		index, _, err := r1.ProposeApplied(context.Background(), []byte("b"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() {
+			_, _, err := r1.Propose(context.Background(), []byte("c"))
+			done <- err
+		}()
+		time.Sleep(100 * time.Millisecond)
+		took(r0, index+1)
+		time.Sleep(100 * time.Millisecond)
+		select {
+		case err := <-done:
+			t.Fatal("released before both had taken it in:", err)
+		default:
+		}
+		took(r1, index+1)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if n := <-notes; n != "note" {
+			t.Fatal(n)
+		}
+		// Cut off, a mount loses its lease, and is waited for no longer than that.
+		c.net.Isolate(r1.id)
+		began := time.Now()
+		go func() {
+			_, _, err := r0.Propose(context.Background(), []byte("d"))
+			done <- err
+		}()
+		time.Sleep(100 * time.Millisecond)
+		took(r0, index+2)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(began); d < lease.Length-2*lease.Renew || d > 2*lease.Length {
+			t.Errorf("a mount that was cut off was waited for %v", d)
+		}
+		var last time.Duration = 1
+		for len(held[1]) > 0 {
+			last = <-held[1]
+		}
+		if last != 0 || r1.Status().Lease != lease.Lost {
+			t.Error("it was not told that its lease is gone:", last, r1.Status().Lease)
+		}
+		c.net.Heal()
+		took(r1, r1.Status().Applied)
+		r1.Rejoin()
+		if !r1.heldWithin(held[1], func() { took(r1, r1.Status().Applied) }) {
+			t.Fatal("no lease after rejoining")
+		}
+	})
+}
+
+// heldWithin runs step until a lease is held, for at most ten seconds.
+func (r *replica) heldWithin(held chan time.Duration, step func()) bool {
+	for range 100 {
+		step()
+		select {
+		case until := <-held:
+			if until > 0 {
+				return true
+			}
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return false
+}
+
+// TestBrokenDiskStopsTheReplica fails a sync: the replica ends with the error, and the others go on.
+func TestBrokenDiskStopsTheReplica(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newPeers(t, 3)
+		c.members(3)
+		l := c.leader()
+		broken := errors.New("broken disk")
+		l.disk.Fail = func(op string) error {
+			if op == "sync" {
+				return broken
+			}
+			return nil
+		}
+		other := c.all[(slices.Index(c.all, l)+1)%3]
+		other.mustPropose("a")
+		if err := l.stop(); !errors.Is(err, broken) {
+			t.Fatal(err)
+		}
+		l.disk.Fail = nil
+		l.start()
+		l.mustPropose("b")
+		if ops := c.agree(); len(ops) != 2 {
+			t.Fatal(ops)
+		}
+	})
+}
+
+// TestInRealTime runs once outside of the bubble, on real files.
+func TestInRealTime(t *testing.T) {
+	c := &peers{T: t, net: simnet.NewLoop(1)}
+	for i := range 3 {
+		r := &replica{t: t, net: c.net, id: peerID(i), disk: wal.NewMemory(), machine: newJournal(), session: uint64(i+1) << 32, boot: time.Now().Add(-time.Hour)}
+		r.o.Bootstrap, r.o.Dir = i == 0, t.TempDir()
+		r.start()
+		c.all = append(c.all, r)
+		t.Cleanup(func() { r.stop() })
+	}
+	c.members(3)
+	var wg sync.WaitGroup
+	for i, r := range c.all {
+		wg.Go(func() {
+			for n := range 30 {
+				r.mustPropose(fmt.Sprint(i, n))
+			}
+		})
+	}
+	wg.Wait()
+	if ops := c.agree(); len(ops) != 90 {
+		t.Fatal(len(ops))
+	}
+}
+
+func BenchmarkPropose(b *testing.B) {
+	for _, at := range []int{1, 64} {
+		b.Run(fmt.Sprint(at), func(b *testing.B) {
+			t := &testing.T{}
+			c := &peers{T: t, net: simnet.NewLoop(1)}
+			for i := range 3 {
+				r := &replica{t: t, net: c.net, id: peerID(i), machine: newJournal(), session: uint64(i+1) << 32, boot: time.Now().Add(-time.Hour)}
+				r.o.Bootstrap, r.o.Dir, r.o.SegmentBytes = i == 0, b.TempDir(), 16<<20
+				if err := r.tryStart(); err != nil {
+					b.Fatal(err)
+				}
+				c.all = append(c.all, r)
+				defer r.stop()
+			}
+			c.members(3)
+			l := c.leader()
+			body := make([]byte, 200)
+			b.ReportAllocs()
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			left := make(chan struct{}, b.N)
+			for range b.N {
+				left <- struct{}{}
+			}
+			close(left)
+			for range at {
+				wg.Go(func() {
+					for range left {
+						if _, _, err := l.Propose(context.Background(), body); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}

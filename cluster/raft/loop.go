@@ -109,7 +109,8 @@ func (g *Group) loop(ctx, work context.Context) (err error) {
 		case <-stopping:
 			stopping = nil
 			g.core.Resign(g.o.Now())
-			if g.core.Transfer(g.o.Now(), cluster.PeerID{}) != nil {
+			g.carryOut(g.core.Next())
+			if voters, _ := g.core.Members(); !g.core.leading || len(voters) < 2 {
 				return nil
 			}
 			timer := time.NewTimer(stopTransfer)
@@ -123,9 +124,12 @@ func (g *Group) loop(ctx, work context.Context) (err error) {
 		for _, fn := range g.inbox.take() {
 			fn()
 		}
+		if patience != nil && g.core.leading && !g.core.Transferring() {
+			_ = g.core.Transfer(g.o.Now(), cluster.PeerID{}) // whoever answers first, if not everyone is silent
+		}
 		g.carryOut(g.core.Next())
-		if patience != nil && !g.core.leading {
-			return nil
+		if patience != nil && !g.core.leading && !g.core.leader.IsZero() {
+			return nil // and the new leader was told that it need not wait for this peer's lease
 		}
 	}
 }
@@ -307,8 +311,9 @@ func (g *Group) SetMembers(ctx context.Context, voters, learners []cluster.PeerI
 	}
 }
 
-// Transfer hands leadership to a voter, and returns when this peer has seen it lead. A zero id means whoever is
-// furthest. fault.NotLeader, fault.NotExist, fault.Invalid, fault.Timeout.
+// Transfer hands leadership to a voter, and returns when this peer sees another lead: almost always that one. A zero id
+// means whoever is furthest. Nothing is committed meanwhile, so it gives up after a few election timeouts.
+// fault.NotLeader, fault.NotExist, fault.Invalid, fault.Timeout.
 func (g *Group) Transfer(ctx context.Context, to cluster.PeerID) error {
 	w := &watch{done: make(chan struct{})}
 	var refused error
@@ -316,8 +321,15 @@ func (g *Group) Transfer(ctx context.Context, to cluster.PeerID) error {
 		if refused = g.core.Transfer(g.o.Now(), to); refused != nil {
 			return
 		}
+		tries := 1
 		w.met = func() bool {
-			return !g.core.leading && !g.core.leader.IsZero() && (to.IsZero() || g.core.leader == to)
+			if g.core.leading && !g.core.Transferring() { // given up: the other was not ready
+				if tries++; tries > transferTries || g.core.Transfer(g.o.Now(), to) != nil {
+					refused = fault.New("transfer", fault.Timeout, "%s did not take over", to.Short())
+					return true
+				}
+			}
+			return !g.core.leading && !g.core.leader.IsZero()
 		}
 		g.watches = append(g.watches, w)
 	})
@@ -326,7 +338,7 @@ func (g *Group) Transfer(ctx context.Context, to cluster.PeerID) error {
 	}
 	select {
 	case <-w.done:
-		return nil
+		return refused
 	case <-ctx.Done():
 		g.inbox.post(func() { w.gone = true })
 		return ended("transfer", ctx)

@@ -20,7 +20,8 @@ const catchUp = 1000
 type change struct {
 	voters, learners []cluster.PeerID // sorted, disjoint
 	tokens           []uint64
-	sent             time.Duration // when the last step was proposed; 0: none is under way
+	underWay         bool          // a step was proposed
+	sent             time.Duration // when it was
 }
 
 // stepRetry is how long a step may take before it is proposed again: it may have been refused.
@@ -72,7 +73,7 @@ func (c *Core) advanceChange() {
 	if c.change == nil || !c.leading || len(c.conf.state.GetVotersOutgoing()) > 0 {
 		return
 	}
-	if c.change.sent > 0 && c.now-c.change.sent < stepRetry {
+	if c.change.underWay && c.now-c.change.sent < stepRetry {
 		return
 	}
 	steps, hand := c.steps()
@@ -89,7 +90,7 @@ func (c *Core) advanceChange() {
 		if len(steps) == 1 {
 			cc.Transition = pb.ConfChangeTransitionAuto.Enum()
 		}
-		c.change.sent = c.now
+		c.change.underWay, c.change.sent = true, c.now
 		_ = c.node.ProposeConfChange(cc)
 	case c.reached():
 		c.failChange(nil)
@@ -180,7 +181,7 @@ func (c *Core) reconfigure(e *Entry) {
 	c.confAt = e.Index
 	c.conf.state = c.node.ApplyConfChange(e.change)
 	if c.change != nil {
-		c.change.sent = 0
+		c.change.underWay = false
 	}
 	if removes(e.change) {
 		c.removed = c.now
@@ -225,6 +226,9 @@ func (c *Core) Transfer(now time.Duration, to cluster.PeerID) error {
 	c.node.TransferLeader(to.Raft())
 	return nil
 }
+
+// Transferring reports whether a Transfer is under way. The consensus core gives it up after an election timeout.
+func (c *Core) Transferring() bool { return c.node.BasicStatus().LeadTransferee != etcd.None }
 
 // watchSnapshots gives up on followers that stopped pulling the snapshot they were told of.
 func (c *Core) watchSnapshots() {
