@@ -23,7 +23,8 @@ type Holder struct {
 	sent     map[uint64]time.Duration // renewals in flight; bounded: those older than Length are dropped
 	until    time.Duration
 	seen     Seen
-	kept     Seen // what was seen when the lease was lost: the kernel may know old answers until its caches are dropped
+	lostEnd  time.Duration // when the lease that was lost would have ended: until then the kernel may answer from its caches
+	kept     Seen          // what was seen when the lease was lost: the kernel may know old answers until its caches are dropped
 	note     []byte
 	released Seen
 
@@ -66,7 +67,7 @@ func (h *Holder) Report(now time.Duration) (Report, bool) {
 	}
 	r.Epoch, r.Holding = h.epoch, h.state == Held
 	if h.state == Lost {
-		r.Seen = h.kept
+		r.Holding, r.Seen = now < h.lostEnd, h.kept
 	}
 	if renew && h.state != Lost {
 		h.seq++
@@ -155,6 +156,7 @@ func (h *Holder) check(now time.Duration) {
 }
 
 func (h *Holder) lose() {
-	h.state, h.until, h.kept = Lost, 0, h.seen
+	h.lostEnd, h.kept = h.until, h.seen
+	h.state, h.until = Lost, 0
 	clear(h.sent)
 }

@@ -106,7 +106,7 @@ func readSeen(r *wire.Reader) Seen {
 type Report struct {
 	Epoch   uint64 // this holder's incarnation; a new one begins each time the lease was lost. 0: no mount
 	Seq     uint64 // of a renewal; 0: only tells
-	Holding bool   // by the sender's clock the lease was running when this was sent
+	Holding bool   // by the sender's clock a lease was running when this was sent, or was cut short and its caches are not dropped
 	Seen    Seen   // what its kernel has taken in
 	Note    []byte // for the leader's other loops; opaque here
 }

@@ -224,3 +224,26 @@ func TestAfterASnapshotNothingCountsAsSeenBeforeTheCachesAreDropped(t *testing.T
 		t.Fatalf("released %+v after the caches were dropped", got)
 	}
 }
+
+func TestANewLeaderWaitsForAMountWhoseLeaseWasCutShort(t *testing.T) {
+	tab := NewTable(0, nil, false)
+	tab.Committed(0, 5, 1)
+	h := NewHolder(true, 1)
+	h.Took(NewSeen(5, nil), nil)
+	grant(t, tab, h, id(1), 0, 5)
+	h.Installed(9)
+	next := NewTable(second, []cluster.PeerID{id(1)}, false)
+	next.Committed(second, 9, 6)
+	h.LeaderChanged()
+	r, _ := h.Report(second)
+	next.Reported(second, id(1), r)
+	if got, _ := next.Released(); got.Prefix > 5 {
+		t.Fatalf("released %+v while the kernel may know the state of 5", got)
+	}
+	h.Rejoin()
+	r, _ = h.Report(second)
+	next.Reported(second, id(1), r)
+	if got, _ := next.Released(); got.Prefix != 9 {
+		t.Fatalf("released %+v after the caches were dropped", got)
+	}
+}
