@@ -65,6 +65,7 @@ type Driver struct {
 	changed chan struct{} // closed and replaced when a reader that waits should look again
 	work    chan struct{} // one slot: there are notifies, or a reset, to see to
 	drop    bool          // the caches are to be dropped
+	dropAt  time.Duration // but not before
 }
 
 // NewDriver returns a driver of a mount on a replica at applied. Without a kernel attached it takes everything in at once.
@@ -105,7 +106,7 @@ func (d *Driver) Applied(cs ...meta.Change) {
 func (d *Driver) Reset(index uint64) {
 	d.mu.Lock()
 	d.mount.Reset(index)
-	d.held, d.until, d.drop = false, 0, true
+	d.lose()
 	d.mu.Unlock()
 	d.wake()
 }
@@ -127,13 +128,25 @@ func (d *Driver) Leased(until time.Duration) {
 		d.until, d.held = until, true
 		d.mount.Leased()
 		d.look()
-	case until == 0 && d.held:
-		d.until, d.held, d.drop = 0, false, true
-		d.wake()
-	case until == 0 && !d.drop:
-		d.drop = true
+	case until == 0 && (d.held || !d.drop):
+		d.lose()
 		d.wake()
 	}
+}
+
+// lose stops the answers and has the caches dropped. What was answered a moment ago must land first, or it would survive
+// that; and where names cannot be expired, their validity must pass.
+func (d *Driver) lose() {
+	if d.held || !d.drop {
+		d.dropAt = d.o.Now()
+		if d.held {
+			d.dropAt += DeliverySlack
+			if !d.epoch {
+				d.dropAt += OldKernelValidity
+			}
+		}
+	}
+	d.held, d.until, d.drop = false, 0, true
 }
 
 // look lets waiting readers look again.
@@ -326,7 +339,7 @@ func (d *Driver) watch() {
 	defer d.mu.Unlock()
 	now := d.o.Now()
 	if d.held && now >= d.until {
-		d.held, d.until, d.drop = false, 0, true
+		d.lose()
 	}
 	d.mount.Tick(now)
 	d.mount.Sweep(now)
@@ -382,7 +395,7 @@ func tell(k Kernel, n Notify) error {
 // have expired and drops the pages of a file that changed.
 func (d *Driver) dropCaches(senders *sync.WaitGroup) {
 	d.mu.Lock()
-	k, epoch, drop := d.kernel, d.epoch, d.drop
+	k, epoch, drop := d.kernel, d.epoch, d.drop && (d.kernel == nil || d.o.Now() >= d.dropAt)
 	d.mu.Unlock()
 	if !drop {
 		return
