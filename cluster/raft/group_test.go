@@ -791,6 +791,7 @@ func BenchmarkPropose(b *testing.B) {
 				})
 			}
 			wg.Wait()
+			b.StopTimer()
 		})
 	}
 }
