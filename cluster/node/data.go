@@ -5,7 +5,6 @@ import (
 
 	"dfs/blockstore"
 	"dfs/blockstore/pool"
-	"dfs/cluster"
 	"dfs/cluster/placement"
 	"dfs/fs/extent"
 	"dfs/fs/vfs"
@@ -35,4 +34,7 @@ func (d data) Read(ctx context.Context, s blockstore.Span, l placement.Layout, p
 }
 
 // Sync implements vfs.Blocks.
-func (d data) Sync(ctx context.Context, peers []cluster.PeerID) error { return d.Pool.Sync(ctx, peers) }
+func (d data) Sync(ctx context.Context, at []placement.Layout) (whole bool, err error) {
+	failed, err := d.Pool.SyncLayouts(ctx, at)
+	return len(failed) == 0, err
+}

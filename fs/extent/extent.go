@@ -24,6 +24,14 @@ type Extent struct {
 // End returns the offset after the extent's last byte.
 func (e Extent) End() int64 { return e.Off + e.Span.Bytes() }
 
+// Shown returns the offset after the last byte that counts: End, or where the Tail ends.
+func (e Extent) Shown() int64 {
+	if e.Tail == 0 {
+		return e.End()
+	}
+	return e.End() - blockstore.Size + int64(e.Tail)
+}
+
 // Clip returns the part of e within [off, end), widened to whole blocks, and whether there is any.
 func (e Extent) Clip(off, end int64) (Extent, bool) {
 	from := max(e.Off, floor(off))

@@ -192,3 +192,13 @@ func FuzzMap(f *testing.F) {
 		}
 	})
 }
+
+func TestShownEndsWithTheTail(t *testing.T) {
+	e := Extent{Off: 512, Span: blockstore.Span{Count: 2}}
+	if e.Shown() != 1536 {
+		t.Errorf("a whole extent is shown to %d", e.Shown())
+	}
+	if e.Tail = 7; e.Shown() != 1024+7 {
+		t.Errorf("one cut in its last block is shown to %d", e.Shown())
+	}
+}

@@ -19,7 +19,7 @@ type Blocks struct {
 	Peer    cluster.PeerID
 	OnWrite func(data []byte) error       // before bytes are kept; an error is the Write's
 	OnRead  func(s blockstore.Span) error // before bytes are read; an error is the Read's
-	OnSync  func(peers []cluster.PeerID)  // at every Sync
+	OnSync  func(at []placement.Layout)   // at every Sync
 	mu      sync.Mutex
 	extents map[blockstore.ID][]byte
 	writes  int
@@ -85,11 +85,11 @@ func (b *Blocks) Read(_ context.Context, s blockstore.Span, _ placement.Layout, 
 }
 
 // Sync implements vfs.Blocks.
-func (b *Blocks) Sync(_ context.Context, peers []cluster.PeerID) error {
+func (b *Blocks) Sync(_ context.Context, at []placement.Layout) (bool, error) {
 	if b.OnSync != nil {
-		b.OnSync(peers)
+		b.OnSync(at)
 	}
-	return nil
+	return true, nil
 }
 
 // Drop forgets an extent, as the freeing of replaced blocks does.

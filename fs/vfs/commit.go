@@ -7,8 +7,8 @@ import (
 	"sync"
 
 	"dfs/blockstore"
-	"dfs/cluster"
 	"dfs/cluster/fault"
+	"dfs/cluster/placement"
 	"dfs/fs/extent"
 	"dfs/fs/meta"
 )
@@ -73,7 +73,7 @@ func (f *FS) commitOnce(ctx context.Context, n *node, b *batch, parts *[]*part, 
 		return meta.Result{}, err
 	}
 	if b.sync {
-		if err := f.blocks.Sync(ctx, holders(*parts)); err != nil {
+		if b.synced, err = f.blocks.Sync(ctx, layouts(*parts)); err != nil {
 			return meta.Result{}, err
 		}
 	}
@@ -81,8 +81,8 @@ func (f *FS) commitOnce(ctx context.Context, n *node, b *batch, parts *[]*part, 
 		return meta.Result{}, err
 	}
 	res, err := f.propose(ctx, n, b, on, *parts)
-	if err == nil && !b.sync {
-		f.recent.note(n.ino, holders(*parts), f.o.Now())
+	if err == nil && !b.synced {
+		f.recent.note(n.ino, layouts(*parts), f.o.Now())
 	}
 	return res, err
 }
@@ -137,8 +137,8 @@ func (f *FS) look(ctx context.Context, n *node, b *batch, parts *[]*part) (base,
 				x.old[off] = block
 				reads = append(reads, func() error {
 					err := f.blocks.Read(ctx, e.Span, e.Layout, block)
-					if off+blockstore.Size > size {
-						clear(block[max(0, size-off):]) // beyond the end there are zeros, whatever was there once
+					if shown := min(size, e.Shown()); off+blockstore.Size > shown {
+						clear(block[max(0, shown-off):]) // beyond the end there are zeros, whatever was there once
 					}
 					return err
 				})
@@ -196,10 +196,14 @@ func blockAt(m extent.Map, off int64) (extent.Extent, bool) {
 	for _, e := range m {
 		if e.Off <= off && off < e.End() {
 			skip := uint32((off - e.Off) / blockstore.Size)
-			return extent.Extent{
+			one := extent.Extent{
 				Off: off, Layout: e.Layout,
 				Span: blockstore.Span{Extent: e.Span.Extent, First: e.Span.First + skip, Count: 1},
-			}, true
+			}
+			if one.End() == e.End() {
+				one.Tail = e.Tail
+			}
+			return one, true
 		}
 	}
 	return extent.Extent{}, false
@@ -243,19 +247,21 @@ func (f *FS) place(ctx context.Context, n *node, st meta.Inode, parts []*part) e
 	return nil
 }
 
-// holders returns the peers that hold parts.
-func holders(parts []*part) []cluster.PeerID {
-	var out []cluster.PeerID
+// layouts returns where parts lie, each layout once.
+func layouts(parts []*part) (out []placement.Layout) {
 	for _, x := range parts {
 		for _, e := range x.extents {
-			for _, p := range e.Layout.Peers {
-				if !slices.Contains(out, p) {
-					out = append(out, p)
-				}
-			}
+			out = withLayout(out, e.Layout)
 		}
 	}
 	return out
+}
+
+func withLayout(all []placement.Layout, l placement.Layout) []placement.Layout {
+	if slices.ContainsFunc(all, func(o placement.Layout) bool { return slices.Equal(o.Peers, l.Peers) }) {
+		return all
+	}
+	return append(all, l)
 }
 
 // chunk is as much of a part as fits one op.
@@ -295,7 +301,7 @@ func within(edges []meta.Edge, from, to int64) []meta.Edge {
 func (f *FS) propose(ctx context.Context, n *node, b *batch, on base, parts []*part) (res meta.Result, err error) {
 	todo := chunks(parts)
 	for {
-		op := meta.Commit{Ino: n.ino, TruncGen: on.inode.TruncGen, Synced: b.sync, Time: f.now()}
+		op := meta.Commit{Ino: n.ino, TruncGen: on.inode.TruncGen, Synced: b.synced, Time: f.now()}
 		k := 0
 		for k < len(todo) && (k == 0 || len(b.tail) > 0 || len(op.Extents)+len(todo[k].extents) <= extentsMax) {
 			op.Extents = append(op.Extents, todo[k].extents...)

@@ -24,7 +24,8 @@ type batch struct {
 	mtime    meta.Time
 	attrs    meta.SetAttr
 	endGrant bool
-	sync     bool
+	sync     bool // to be synced before it is committed
+	synced   bool // it was, at all peers that hold it
 	early    bool // not waiting for the release
 
 	prev *batch        // must be committed first; nil none

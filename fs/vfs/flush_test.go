@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"dfs/blockstore"
-	"dfs/cluster"
 	"dfs/cluster/fault"
+	"dfs/cluster/placement"
 	"dfs/fs/fstest"
 	"dfs/fs/meta"
 	"dfs/fs/vfs"
@@ -190,7 +190,7 @@ func TestGrantsGivenUp(t *testing.T) {
 func TestRenameSyncs(t *testing.T) {
 	d := fstest.NewDrive(t, vfs.Options{})
 	syncs := 0
-	d.Blocks.OnSync = func([]cluster.PeerID) { syncs++ }
+	d.Blocks.OnSync = func([]placement.Layout) { syncs++ }
 	for _, name := range []string{"old", "new"} {
 		_, h := create(t, d.FS, name)
 		put(t, d.FS, h, 0, name)

@@ -6,6 +6,7 @@ import (
 
 	"dfs/cluster"
 	"dfs/cluster/fault"
+	"dfs/cluster/placement"
 	"dfs/fs/coherence"
 	"dfs/fs/meta"
 )
@@ -168,10 +169,15 @@ func (f *FS) Held() []meta.Ino {
 	return out
 }
 
+// volatiles is implemented by views that know what is not yet on disk.
+type volatiles interface {
+	Volatile(ino meta.Ino) ([]cluster.PeerID, error)
+}
+
 // syncAll puts on disk whatever the committed map of n names and is not known to be there.
 func (f *FS) syncAll(ctx context.Context, n *node) error {
 	var st meta.Inode
-	var peers []cluster.PeerID
+	var at []placement.Layout
 	err := f.newest(func(v meta.View) (err error) {
 		if st, err = v.Stat(n.ino); err != nil {
 			return err
@@ -182,13 +188,18 @@ func (f *FS) syncAll(ctx context.Context, n *node) error {
 		if known || st.Size == 0 {
 			return nil
 		}
+		if i, ok := v.(volatiles); ok {
+			if on, err := i.Volatile(n.ino); err != nil || len(on) == 0 {
+				return err // all of it is known to be on disk
+			}
+		}
 		const step = 256 << 20 // of the file's range at a time
 		for off := int64(0); off < st.Size; off += step {
 			m, err := v.Extents(n.ino, off, min(step, st.Size-off))
 			if err != nil {
 				return err
 			}
-			peers = union(peers, holders([]*part{{extents: m}}))
+			at = union(at, layouts([]*part{{extents: m}}))
 		}
 		return nil
 	})
@@ -198,8 +209,8 @@ func (f *FS) syncAll(ctx context.Context, n *node) error {
 	if err != nil {
 		return err
 	}
-	if len(peers) > 0 {
-		if err := f.blocks.Sync(ctx, peers); err != nil {
+	if len(at) > 0 {
+		if _, err := f.blocks.Sync(ctx, at); err != nil {
 			return err
 		}
 	}

@@ -176,9 +176,17 @@ func together(fns []func() error) error {
 	return nil
 }
 
+// hide clears what lies in p, which begins at off, behind the last byte of e that counts.
+func hide(e extent.Extent, off int64, p []byte) {
+	if shown := e.Shown(); off+int64(len(p)) > shown {
+		clear(p[max(0, shown-off):])
+	}
+}
+
 // readExtent reads p from file offset off inside e.
 func (f *FS) readExtent(ctx context.Context, e extent.Extent, off int64, p []byte) error {
 	if ok, err := f.ahead.read(ctx, e, off, p); ok {
+		hide(e, off, p)
 		return err
 	}
 	from, to := down(off), up(off+int64(len(p)))
@@ -187,13 +195,14 @@ func (f *FS) readExtent(ctx context.Context, e extent.Extent, off int64, p []byt
 		First:  e.Span.First + uint32((from-e.Off)/blockstore.Size),
 		Count:  uint32((to - from) / blockstore.Size),
 	}
-	if from == off && to == off+int64(len(p)) {
-		return f.blocks.Read(ctx, s, e.Layout, p)
+	buf := p
+	if from != off || to != off+int64(len(p)) {
+		buf = make([]byte, to-from)
 	}
-	buf := make([]byte, to-from)
 	if err := f.blocks.Read(ctx, s, e.Layout, buf); err != nil {
 		return err
 	}
 	copy(p, buf[off-from:])
+	hide(e, off, p)
 	return nil
 }

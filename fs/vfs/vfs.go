@@ -45,8 +45,9 @@ type Blocks interface {
 	Write(ctx context.Context, data []byte, note blockstore.Note, w placement.Wish) ([]extent.Extent, error)
 	// Read fills p, s.Bytes() long, with verified blocks. fault.NotExist, fault.Damaged: no valid replica.
 	Read(ctx context.Context, s blockstore.Span, l placement.Layout, p []byte) error
-	// Sync returns when what these peers were given before survives a power cut.
-	Sync(ctx context.Context, peers []cluster.PeerID) error
+	// Sync returns when what lies at these layouts survives a power cut: at all of their peers, or, where some
+	// do not answer, at one at least of each layout. whole says that none failed.
+	Sync(ctx context.Context, at []placement.Layout) (whole bool, err error)
 }
 
 // Coherence says which state an answer may be read from and whether the kernel may keep it.
@@ -164,7 +165,7 @@ func New(m meta.Store, b Blocks, c Coherence, o Options) *FS {
 	f.early, _ = m.(Early)
 	f.ahead = newAhead(b, o.AheadBytes, &f.tasks)
 	f.grants.recalled = map[meta.Ino]bool{}
-	f.recent.peers = map[meta.Ino]volatileOn{}
+	f.recent.files = map[meta.Ino]volatileAt{}
 	return f
 }
 

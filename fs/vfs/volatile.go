@@ -2,10 +2,11 @@ package vfs
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
-	"dfs/cluster"
+	"dfs/cluster/placement"
 	"dfs/fs/meta"
 )
 
@@ -18,66 +19,60 @@ const (
 // file syncs them first.
 type recent struct {
 	mu    sync.Mutex
-	peers map[meta.Ino]volatileOn
-	all   volatileOn // of files that did not fit
+	files map[meta.Ino]volatileAt
+	all   volatileAt // of files that did not fit
 }
 
-type volatileOn struct {
-	peers []cluster.PeerID
-	until time.Time
+type volatileAt struct {
+	layouts []placement.Layout
+	until   time.Time
 }
 
-func (r *recent) note(ino meta.Ino, peers []cluster.PeerID, now time.Time) {
-	if len(peers) == 0 {
+func (r *recent) note(ino meta.Ino, at []placement.Layout, now time.Time) {
+	if len(at) == 0 {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	v := volatileOn{peers, now.Add(recentLife)}
-	if old := r.peers[ino]; old.until.After(now) {
-		v.peers = union(old.peers, peers)
+	v := volatileAt{at, now.Add(recentLife)}
+	if old := r.files[ino]; old.until.After(now) {
+		v.layouts = union(old.layouts, at)
 	}
-	if len(r.peers) >= recentMax {
+	if len(r.files) >= recentMax {
 		r.sweepLocked(now)
 	}
-	if len(r.peers) < recentMax {
-		r.peers[ino] = v
+	if len(r.files) < recentMax {
+		r.files[ino] = v
 		return
 	}
-	r.all = volatileOn{union(r.all.peers, peers), v.until}
+	r.all = volatileAt{union(r.all.layouts, at), v.until}
 }
 
 func (r *recent) sweepLocked(now time.Time) {
-	for ino, v := range r.peers {
+	for ino, v := range r.files {
 		if !v.until.After(now) {
-			delete(r.peers, ino)
+			delete(r.files, ino)
 		}
 	}
 }
 
-// of returns the peers that may hold bytes of ino in memory only.
-func (r *recent) of(ino meta.Ino, now time.Time) (peers []cluster.PeerID) {
+// of returns where bytes of ino may be in memory only.
+func (r *recent) of(ino meta.Ino, now time.Time) (at []placement.Layout) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if v := r.peers[ino]; v.until.After(now) {
-		peers = v.peers
+	if v := r.files[ino]; v.until.After(now) {
+		at = v.layouts
 	}
 	if r.all.until.After(now) {
-		peers = union(peers, r.all.peers)
+		at = union(at, r.all.layouts)
 	}
-	return peers
+	return at
 }
 
-func union(a, b []cluster.PeerID) []cluster.PeerID {
-	out := append([]cluster.PeerID(nil), a...)
-next:
-	for _, p := range b {
-		for _, q := range out {
-			if p == q {
-				continue next
-			}
-		}
-		out = append(out, p)
+func union(a, b []placement.Layout) []placement.Layout {
+	out := slices.Clone(a)
+	for _, l := range b {
+		out = withLayout(out, l)
 	}
 	return out
 }
@@ -95,8 +90,9 @@ func (f *FS) harden(ctx context.Context, ino meta.Ino) error {
 			}
 		}
 	}
-	if peers := f.recent.of(ino, f.o.Now()); len(peers) > 0 {
-		return f.blocks.Sync(ctx, peers)
+	if at := f.recent.of(ino, f.o.Now()); len(at) > 0 {
+		_, err := f.blocks.Sync(ctx, at)
+		return err
 	}
 	return nil
 }
