@@ -29,7 +29,7 @@ var breaks = []struct {
 	{IgnoreLease, Options{Rough: true}, 100},
 	{NoHoldOff, Options{Rough: true}, 100},
 	{NoQuorumRound, Options{Rough: true}, 200},
-	{DropAtOnce, Options{Rough: true, OldKernel: true}, 200},
+	{DropAtOnce, Options{Rough: true, OldKernel: true}, 400},
 }
 
 // TestSimNoticesBrokenRules leaves one rule out at a time and expects a broken promise within a few histories.

@@ -131,7 +131,11 @@ func (p *peer) lookup(dir meta.Ino, name string) (r nameReply) {
 			p.count[r.ino]++ // before its attributes are read: an invalidation from now on waits for the kernel to know it
 		}
 		r.attr = p.attrs(r.ino, p.s.o.Break == ValidTooEarly)
+		if p.s.o.Break == ValidTooEarly {
+			p.rest(p.s.between(0, 100*time.Millisecond))
+		}
 		if p.s.o.Break == CountLate {
+			p.rest(p.s.between(0, 3*time.Millisecond))
 			p.count[r.ino]++
 		}
 	}

@@ -27,7 +27,7 @@ var weathers = []struct {
 func TestSim(t *testing.T) {
 	n := *runs
 	if n == 0 {
-		n = 80
+		n = 60
 		if os.Getenv("DFS_SOAK") != "" {
 			n = 2000
 		}
