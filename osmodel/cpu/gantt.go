@@ -3,68 +3,22 @@ package cpu
 import (
 	"fmt"
 	"io"
-	"strings"
-	"unicode/utf8"
 
 	"dfs/osmodel/draw"
 )
 
-// WriteGantt draws the schedule as text, at most width columns a row (at least 20): bars over their times. A slice
-// is as wide as its share of the time allows, never narrower than its name.
-//
-//	| P1      | P2 | P1    |
-//	0         4    7       12
-//
-// A dot stands for an idle CPU, an asterisk for a context switch.
+// WriteGantt draws the schedule as text, at most width columns a row. A dot stands for an idle CPU, an asterisk for a
+// context switch.
 func (r Result) WriteGantt(w io.Writer, width int) error {
-	width = max(width, 20)
 	if len(r.Gantt) == 0 {
 		_, err := fmt.Fprintln(w, "(nothing ran)")
 		return err
 	}
-	full := float64(width) / float64(max(r.Makespan, 1))
-	scale := full
-	for try := 20; try >= 0; try-- { // shrink where that lets all of it stand in one row
-		if s := full * float64(try) / 20; row(r.Gantt, s, 0, nil) <= width {
-			scale = s
-			break
-		}
+	bars := make([]draw.Bar, len(r.Gantt))
+	for i, s := range r.Gantt {
+		bars[i] = draw.Bar{Label: s.label(), Start: s.Start, End: s.End, Fill: s.Kind == Idle}
 	}
-	var b strings.Builder
-	for rest := r.Gantt; len(rest) > 0; {
-		n := row(rest, scale, width, &b)
-		rest = rest[n:]
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// row draws spans up to width columns into b and returns how many; without b it returns the columns of all of them.
-func row(spans []Span, scale float64, width int, b *strings.Builder) int {
-	bars, times := "|", fmt.Sprint(spans[0].Start)
-	n := 0
-	for _, s := range spans {
-		label, end := s.label(), fmt.Sprint(s.End)
-		at := utf8.RuneCountInString(bars)
-		cells := max(int(float64(s.End-s.Start)*scale)-1, utf8.RuneCountInString(label)+2, len(times)+1-at)
-		if b != nil && n > 0 && at+cells+1 > width {
-			break
-		}
-		if s.Kind == Idle {
-			label = strings.Repeat(".", max(1, cells-2))
-		}
-		pad := cells - utf8.RuneCountInString(label)
-		bars += strings.Repeat(" ", pad/2) + label + strings.Repeat(" ", pad-pad/2) + "|"
-		times += strings.Repeat(" ", max(1, at+cells-len(times))) + end
-		if n++; b == nil && len(bars) > 4000 {
-			break // too long for any row
-		}
-	}
-	if b == nil {
-		return max(utf8.RuneCountInString(bars), len(times))
-	}
-	fmt.Fprintf(b, "%s\n%s\n", bars, times)
-	return n
+	return draw.Bars(w, bars, width)
 }
 
 func (s Span) label() string {
