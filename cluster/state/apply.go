@@ -62,6 +62,7 @@ func (e *entry) proposal(n uint32, p raft.Proposal) ([]byte, error) {
 	}
 	if known {
 		if r, done, err := s.answered(o, p); err != nil || done {
+			e.refused = true // it tells of the entry that it repeats
 			return r, err
 		}
 	} else if !opens(p.Body) {
@@ -76,6 +77,9 @@ func (e *entry) proposal(n uint32, p raft.Proposal) ([]byte, error) {
 	}
 	if opErr != nil {
 		o, changes, e.refused = newOverlay(e.tx), nil, true
+	}
+	if len(changes) == 0 {
+		e.refused = true // its answer is about what was there before
 	}
 	result := EncodeResult(payload, opErr)
 	o.free = true

@@ -80,7 +80,7 @@ type Follower interface {
 type Applied struct {
 	Index   uint64
 	Changes []Change
-	Refused bool // some proposal failed: its answer may tell of anything before it
+	Refused bool // some proposal failed, was repeated or changed nothing: its answer may tell of anything before it
 }
 
 // Change is what one proposal did to one part.
