@@ -315,6 +315,10 @@ func (p *peer) propose(c *change) *applied {
 	seq := p.seq
 	c.session, c.seq = p.session, seq
 	p.calls[seq] = nil
+	c.low = seq
+	for other := range p.calls {
+		c.low = min(c.low, other)
+	}
 	again := p.s.now
 	for {
 		a := p.calls[seq]
@@ -324,16 +328,16 @@ func (p *peer) propose(c *change) *applied {
 		}
 		if a != nil && p.finished(a) {
 			delete(p.calls, seq)
-			return a
+			return a.did
 		}
 		p.s.waitFor(&p.look, retryPropose)
 		p.pass()
 	}
 }
 
-func (p *peer) finished(a *applied) bool {
+func (p *peer) finished(a *outcome) bool {
 	released := p.holder.Released()
-	return released.Has(a.did.Index) || p.s.o.Break == NoReleaseWait
+	return released.Has(a.index) || p.s.o.Break == NoReleaseWait
 }
 
 func (p *peer) send(c *change) {

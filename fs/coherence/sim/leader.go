@@ -75,7 +75,7 @@ func (s *sim) elect(p *peer) {
 func (s *sim) append(l *leader, c *change) {
 	id := proposal{c.session, c.seq}
 	if c.kind != opNone {
-		if l.taken[id] || s.done[id] {
+		if l.taken[id] || s.done[id] && !s.o.Machine { // else the machine knows repeats
 			return
 		}
 		l.taken[id] = true
@@ -90,6 +90,13 @@ func (s *sim) append(l *leader, c *change) {
 			s.done[id] = true
 		}
 		a := s.world.apply(c)
+		if s.world.differs != nil {
+			s.floors.fail("the machine differs from the world: %v", s.world.differs)
+			return
+		}
+		if s.o.Machine {
+			delete(l.taken, id)
+		}
 		index := a.did.Index
 		s.note("%d: %v by %d, failed %v", index, c, c.session, a.failed)
 		if c.kind == opNone {

@@ -41,7 +41,7 @@ type peer struct {
 	until  time.Duration
 	count  map[meta.Ino]int // look-ups answered or about to be
 	files  map[meta.Ino]*file
-	calls  map[uint64]*applied // proposals under way, and what came of them
+	calls  map[uint64]*outcome // proposals under way, and what came of them; nil: not known yet
 	seq    uint64
 	losses int                         // leases lost
 	sent   map[uint64]coherence.Notify // not come back from the kernel
@@ -53,7 +53,7 @@ func newPeer(s *sim, n int, mounted bool) *peer {
 		rate:   1 + (s.rng.Float64()-0.5)*0.045,
 		offset: s.between(0, time.Hour),
 		holder: lease.NewHolder(mounted, uint64(n)*1000+1),
-		count:  map[meta.Ino]int{}, files: map[meta.Ino]*file{}, calls: map[uint64]*applied{}, sent: map[uint64]coherence.Notify{},
+		count:  map[meta.Ino]int{}, files: map[meta.Ino]*file{}, calls: map[uint64]*outcome{}, sent: map[uint64]coherence.Notify{},
 	}
 	if mounted {
 		p.mount = coherence.NewMount(p.session, 0, !s.o.OldKernel)
@@ -150,9 +150,7 @@ func (p *peer) follow() {
 		}
 		a := p.s.world.log[p.applied]
 		p.applied++
-		if _, mine := p.calls[a.seq]; mine && a.session == p.session {
-			p.calls[a.seq] = a
-		}
+		p.answer(a)
 		if p.mount != nil {
 			did := a.did
 			did.Refused = did.Refused && p.s.o.Break != AnswerRefusals
@@ -164,13 +162,31 @@ func (p *peer) follow() {
 	}
 }
 
+// outcome is the answer to a proposal, known from an entry that may repeat the one that did it.
+type outcome struct {
+	did   *applied
+	index uint64
+}
+
+// answer takes an entry's result, if it was proposed here.
+func (p *peer) answer(a *applied) {
+	if known, mine := p.calls[a.seq]; !mine || known != nil || a.session != p.session {
+		return
+	}
+	if a.repeat != nil {
+		p.calls[a.seq] = &outcome{a.repeat, a.did.Index}
+	} else {
+		p.calls[a.seq] = &outcome{a, a.did.Index}
+	}
+}
+
 // install replaces the state by a snapshot of everything this peer has heard to be committed.
 func (p *peer) install() {
 	p.behind = false
 	p.s.note("peer %d installs a snapshot of %d", p.n, p.known)
 	for _, a := range p.s.world.log[p.applied:p.known] {
-		if _, mine := p.calls[a.seq]; mine && a.session == p.session {
-			p.calls[a.seq] = a
+		if !p.s.o.Machine { // else it asks again
+			p.answer(a)
 		}
 	}
 	p.applied = p.known

@@ -61,6 +61,7 @@ type Options struct {
 	Rough     bool          // faults happen
 	OldKernel bool          // names cannot be expired without a lock
 	Explicit  bool          // the kernel has no AUTO_INVAL_DATA
+	Machine   bool          // the mounts follow the real machine, which also finds out repeats
 	Break     Break         // a rule that is left out
 	Length    time.Duration // virtual; default 3 s, 9 s if rough
 	Trace     func(string)  // gets every event
@@ -126,6 +127,13 @@ func Run(o Options) Report {
 	}
 	for i, w := range habits {
 		s.habits = append(s.habits, w*(s.rng.IntN(4)+i%2))
+	}
+	if o.Machine {
+		m, err := newMachine(3)
+		if err != nil {
+			return Report{Faults: []string{err.Error()}}
+		}
+		s.world.real = m
 	}
 	s.slow = s.between(300*time.Microsecond, 8*time.Millisecond)
 	s.lag = s.between(300*time.Microsecond, 12*time.Millisecond)

@@ -20,6 +20,8 @@ var weathers = []struct {
 	{"CalmOldKernel", Options{OldKernel: true}},
 	{"CalmExplicit", Options{Explicit: true}},
 	{"Rough", Options{Rough: true}},
+	{"CalmMachine", Options{Machine: true}},
+	{"RoughMachine", Options{Machine: true, Rough: true}},
 	{"RoughOldKernel", Options{Rough: true, OldKernel: true}},
 }
 
@@ -27,7 +29,7 @@ var weathers = []struct {
 func TestSim(t *testing.T) {
 	n := *runs
 	if n == 0 {
-		n = 60
+		n = 40
 		if os.Getenv("DFS_SOAK") != "" {
 			n = 2000
 		}

@@ -10,8 +10,8 @@ import (
 
 // The world is small, so that everybody is always in everybody's way.
 const (
-	blocks   = 2 // of a file; they share a page
-	firstIno = meta.Ino(100)
+	blocks   = 2           // of a file; they share a page
+	firstIno = meta.Ino(3) // below are the directories
 )
 
 var (
@@ -47,6 +47,7 @@ type change struct {
 	writes  []*write // of commit
 	session uint64
 	seq     uint64
+	low     uint64 // all below have been answered
 }
 
 func (c *change) String() string {
@@ -83,6 +84,7 @@ func (w *write) last() *write {
 type applied struct {
 	*change
 	failed  bool
+	repeat  *applied           // the entry that this one repeats; nil none
 	ino     meta.Ino           // of a create, link, unlink or rename: the file
 	objects []coherence.Object // what changed
 	seen    []sight            // what a failure tells of
@@ -109,10 +111,13 @@ type world struct {
 	nextIno meta.Ino
 	writer  map[meta.Ino]uint64 // session that wrote a file last
 	links   map[meta.Ino]int
+	first   map[proposal]*applied
+	real    *machine // says what changed; nil: the world does
+	differs error    // between the two
 }
 
 func newWorld() *world {
-	return &world{past: map[any][]version{}, nextIno: firstIno, writer: map[meta.Ino]uint64{}, links: map[meta.Ino]int{}}
+	return &world{past: map[any][]version{}, nextIno: firstIno, writer: map[meta.Ino]uint64{}, links: map[meta.Ino]int{}, first: map[proposal]*applied{}}
 }
 
 // at returns the version of an object as of index.
@@ -135,6 +140,25 @@ func (w *world) apply(c *change) *applied {
 	index := uint64(len(w.log) + 1)
 	a := &applied{change: c, did: meta.Change{Index: index, Session: c.session}}
 	w.log = append(w.log, a)
+	if c.kind != opNone {
+		id := proposal{c.session, c.seq}
+		if a.repeat = w.first[id]; a.repeat == nil {
+			w.first[id] = a
+		}
+	}
+	if a.repeat == nil {
+		w.change(a)
+	}
+	a.did.Refused = a.failed || a.repeat != nil
+	if w.real != nil && w.differs == nil {
+		w.differs = w.real.play(a)
+	}
+	return a
+}
+
+// change carries out a change.
+func (w *world) change(a *applied) {
+	c, index := a.change, a.did.Index
 	here := coherence.Entry(c.dir, c.name)
 	old := w.at(here, index)
 	switch c.kind {
@@ -197,8 +221,6 @@ func (w *world) apply(c *change) *applied {
 		a.objects = append(a.objects, coherence.Attr(c.ino))
 		a.did.Attrs = append(a.did.Attrs, c.ino)
 	}
-	a.did.Refused = a.failed
-	return a
 }
 
 // fail notes that an op changed nothing because of one version of one object.
