@@ -97,8 +97,9 @@ func (c *Core) advanceChange() {
 	}
 }
 
-// steps returns the changes that can be made now. If this peer is not to vote any more, hand is the voter that should
-// lead first.
+// steps returns the changes that can be made now. A leader never takes its own vote away: it would step down before
+// those who stay know that they may go on without it, while its log, the longest, keeps them from winning an election.
+// If this peer is not to vote any more, hand is the voter that should lead first, and take it away then.
 func (c *Core) steps() (steps []*pb.ConfChangeSingle, hand cluster.PeerID) {
 	add := func(kind pb.ConfChangeType, id cluster.PeerID) {
 		steps = append(steps, &pb.ConfChangeSingle{Type: kind.Enum(), NodeId: new(id.Raft())})
@@ -121,7 +122,8 @@ func (c *Core) steps() (steps []*pb.ConfChangeSingle, hand cluster.PeerID) {
 	if len(steps) > 0 || !ready {
 		return steps, cluster.PeerID{}
 	}
-	if !slices.Contains(c.change.voters, c.o.Self) {
+	keepSelf := !slices.Contains(c.change.voters, c.o.Self)
+	if keepSelf {
 		for _, id := range c.change.voters { // one that votes already, or all become voters first
 			if has(state.Voters, id) && match[id.Raft()].RecentActive {
 				return nil, id
@@ -133,7 +135,6 @@ func (c *Core) steps() (steps []*pb.ConfChangeSingle, hand cluster.PeerID) {
 			add(pb.ConfChangeAddNode, id)
 		}
 	}
-	keepSelf := len(steps) > 0 && !slices.Contains(c.change.voters, c.o.Self)
 	for _, id := range c.change.learners {
 		if !has(state.Learners, id) && !has(state.LearnersNext, id) && !(keepSelf && id == c.o.Self) {
 			add(pb.ConfChangeAddLearnerNode, id)
