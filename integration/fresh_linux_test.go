@@ -37,7 +37,7 @@ func TestFreshness(t *testing.T) {
 		c := harness.Start(t, 3, o)
 		rounds := 1000
 		if harness.Soak() {
-			rounds = 20_000
+			rounds = 10_000
 		}
 		stale := 0
 		complain := func(round int, format string, args ...any) {
@@ -111,7 +111,7 @@ func TestContention(t *testing.T) {
 		c := harness.Start(t, 3, o)
 		length := 10 * time.Second
 		if harness.Soak() {
-			length = 5 * time.Minute
+			length = 2 * time.Minute
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), length)
 		defer cancel()
