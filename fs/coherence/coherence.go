@@ -17,7 +17,13 @@
 // waiting is always for a smaller index and cannot go in circles; the one exception is the directory lock, which the
 // kernel holds for a request of ours that waits for its own release. A name notify in that directory would wait for it.
 // Then all names of the mount are expired at once, which needs no lock (FUSE_NOTIFY_INC_EPOCH, Linux 6.16), or, before that,
-// the longest validity handed out for a name of that directory is waited out, and kept short in advance.
+// the longest validity handed out for a name of that directory is waited out, and kept short in advance. The same is done,
+// a moment later, for every name notify that does not come back: renames hold one directory while they wait for another,
+// and look-ups hold them too, which no daemon can see.
+//
+// An op that failed, was repeated or changed nothing answers with what was there before it, so it is taken in, and released,
+// after all of that. One thing is promised less: while a mount changes a name, its own programs may see the old meaning until
+// the kernel has the reply, others the new one already.
 //
 // The rules are numbers 1 to 16 of the coherence design. sim plays this package, the leases, the log and a
 // fake kernel against each other over many seeds.

@@ -19,6 +19,8 @@ var breaks = []struct {
 	{OverlayLong, Options{}, 100},
 	{NeverAgain, Options{Explicit: true}, 100},
 	{NoEvictions, Options{}, 200},
+	{ForgetParents, Options{Machine: true}, 20},
+	{SameMtime, Options{Rough: true}, 200},
 	{CountLate, Options{}, 100},
 	{ValidTooEarly, Options{Rough: true}, 300},
 	{LookAhead, Options{}, 100},

@@ -154,6 +154,9 @@ func (p *peer) follow() {
 		if p.mount != nil {
 			did := a.did
 			did.Refused = did.Refused && p.s.o.Break != AnswerRefusals
+			if p.s.o.Break == ForgetParents {
+				did.Attrs = slices.DeleteFunc(slices.Clone(did.Attrs), func(i meta.Ino) bool { return i < firstIno })
+			}
 			p.s.note("mount %d applies %d, taken %v", p.n, p.applied, p.mount.Taken())
 			p.mount.Apply(did)
 		}
@@ -351,7 +354,7 @@ func (p *peer) dropCaches() {
 	}
 	p.s.start(func() {
 		for _, ino := range inos {
-			p.s.travel()
+			p.s.sleep(p.s.between(0, 20*time.Millisecond))
 			p.pass()
 			p.kernel.invalInode(ino, true)
 		}
