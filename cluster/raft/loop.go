@@ -213,7 +213,11 @@ func (g *Group) tellHooks() {
 	g.state, g.until = state, until
 	if g.core.term != g.term || g.core.leading != g.leading {
 		g.term, g.leading = g.core.term, g.core.leading
-		g.o.Log.Info("leader", "term", g.term, "peer", g.core.leader.Short(), "leading", g.leading)
+		if g.core.leader.IsZero() {
+			g.o.Log.Info("no leader", "term", g.term)
+		} else {
+			g.o.Log.Info("leader", "term", g.term, "peer", g.core.leader.Short(), "leading", g.leading)
+		}
 		if g.o.OnLeader != nil {
 			g.o.OnLeader(g.term, g.leading)
 		}
