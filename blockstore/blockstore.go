@@ -123,6 +123,12 @@ type Lister interface {
 	List(ctx context.Context, after ID, fn func(id ID, blocks uint32) bool) error
 }
 
+// Noter is implemented by stores that can say what an extent was written for, for sweep and salvage.
+type Noter interface {
+	// NoteOf returns the note an extent was put with and how many blocks it had then. fault.NotExist, fault.Corrupt.
+	NoteOf(ctx context.Context, id ID) (n Note, blocks uint32, err error)
+}
+
 // Usage is what a store holds and may hold, in bytes.
 type Usage struct {
 	Live     int64 // blocks that a Get would find

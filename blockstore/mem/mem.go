@@ -32,6 +32,7 @@ type extent struct {
 	data []byte
 	sums []blockstore.Sum
 	dead runs.Set
+	note blockstore.Note
 }
 
 func (e extent) live() int64 {
@@ -43,6 +44,7 @@ var (
 	_ blockstore.Lister = (*Store)(nil)
 	_ blockstore.Sizer  = (*Store)(nil)
 	_ blockstore.Raw    = (*Store)(nil)
+	_ blockstore.Noter  = (*Store)(nil)
 )
 
 // New returns an empty, unlimited store.
@@ -72,7 +74,7 @@ func (s *Store) Put(ctx context.Context, batches ...blockstore.Batch) error {
 		if s.Capacity > 0 && s.live+int64(len(b.Data)) > s.Capacity {
 			return fault.New("mem put", fault.NoSpace, "%d of %d bytes are taken", s.live, s.Capacity)
 		}
-		s.extents[b.ID] = extent{data: bytes.Clone(b.Data), sums: slices.Clone(b.Sums)}
+		s.extents[b.ID] = extent{data: bytes.Clone(b.Data), sums: slices.Clone(b.Sums), note: b.Note}
 		s.live += int64(len(b.Data))
 		s.puts++
 	}
@@ -210,6 +212,17 @@ func (s *Store) List(ctx context.Context, after blockstore.ID, fn func(id blocks
 		}
 	}
 	return nil
+}
+
+// NoteOf implements blockstore.Noter.
+func (s *Store) NoteOf(_ context.Context, id blockstore.ID) (blockstore.Note, uint32, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e, known := s.extents[id]
+	if !known {
+		return blockstore.Note{}, 0, fault.New("mem note", fault.NotExist, "%v", id)
+	}
+	return e.note, uint32(len(e.sums)), nil
 }
 
 func (s *Store) Usage() blockstore.Usage {

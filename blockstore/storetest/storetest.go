@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(t *testing.T) blockstore.Store) {
 		{"list", testList},
 		{"usage", testUsage},
 		{"raw", testRaw},
+		{"note", testNote},
 		{"canceled", testCanceled},
 		{"concurrent", testConcurrent},
 		{"model", testModel},
@@ -376,4 +377,23 @@ func testConcurrent(t *testing.T, s blockstore.Store) {
 	}
 	wg.Wait()
 	has(t, s, shared, 0, 16)
+}
+
+// What an extent was written for is told as long as any of it is there.
+func testNote(t *testing.T, s blockstore.Store) {
+	n, can := s.(blockstore.Noter)
+	if !can {
+		t.Skip("keeps no notes")
+	}
+	b := Extent(5, 6)
+	ok(t, s.Put(ctx, b))
+	ok(t, s.Delete(ctx, blockstore.Span{Extent: b.ID, First: 0, Count: 3}))
+	note, blocks, err := n.NoteOf(ctx, b.ID)
+	if err != nil || note != b.Note || blocks != 6 {
+		t.Fatalf("%+v of %d blocks, %v", note, blocks, err)
+	}
+	ok(t, s.Delete(ctx, blockstore.Span{Extent: b.ID, First: 0, Count: 6}))
+	if _, _, err := n.NoteOf(ctx, b.ID); fault.KindOf(err) != fault.NotExist {
+		t.Fatalf("deleted: %v", err)
+	}
 }
