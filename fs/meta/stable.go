@@ -93,10 +93,7 @@ func (a *apply) stable(op Stable) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	marks := map[cluster.PeerID]uint64{}
-	for _, m := range op.Marks {
-		marks[m.Peer] = max(marks[m.Peer], m.Index)
-	}
+	marks := op.marks()
 	var settled []waiting
 	looked, freed, more := 0, 0, false
 	var failed error
@@ -127,6 +124,15 @@ func (a *apply) stable(op Stable) (Result, error) {
 		}
 	}
 	return Result{More: more && len(settled) > 0}, nil
+}
+
+// marks returns the highest mark of each peer.
+func (o Stable) marks() map[cluster.PeerID]uint64 {
+	marks := map[cluster.PeerID]uint64{}
+	for _, m := range o.Marks {
+		marks[m.Peer] = max(marks[m.Peer], m.Index)
+	}
+	return marks
 }
 
 // isStable reports whether what w committed survives a power cut: every peer that holds it has synced it or is not

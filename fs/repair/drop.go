@@ -15,7 +15,9 @@ type Dropper struct {
 	View  func() (*meta.Image, error)
 	Store blockstore.Store
 
-	dropped uint64
+	deleted  uint64 // up to here everything freed is deleted
+	dropped  uint64 // and synced: a power cut does not bring it back
+	unsynced bool
 }
 
 const dropSpans = 4096 // freed in one go
@@ -30,7 +32,7 @@ func (d *Dropper) Pass(ctx context.Context, released uint64) (uint64, error) {
 	defer v.Close()
 	until := min(released, v.Index())
 	for {
-		list, err := v.FreedFor(d.Self, d.dropped, dropSpans)
+		list, err := v.FreedFor(d.Self, d.deleted, dropSpans)
 		if err != nil {
 			return d.dropped, err
 		}
@@ -43,15 +45,18 @@ func (d *Dropper) Pass(ctx context.Context, released uint64) (uint64, error) {
 			spans, last = append(spans, f.Spans...), f.Index
 		}
 		if len(spans) == 0 {
-			d.dropped = max(d.dropped, until)
+			if d.unsynced {
+				if err := d.Store.Sync(ctx); err != nil {
+					return d.dropped, err
+				}
+			}
+			d.unsynced, d.dropped = false, max(d.dropped, d.deleted, until)
+			d.deleted = d.dropped
 			return d.dropped, nil
 		}
 		if err := d.Store.Delete(ctx, spans...); err != nil {
 			return d.dropped, err
 		}
-		d.dropped = last
+		d.deleted, d.unsynced = last, true
 	}
 }
-
-// Reset starts over: the state was replaced.
-func (d *Dropper) Reset() { d.dropped = 0 }

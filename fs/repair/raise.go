@@ -56,7 +56,19 @@ type plan struct {
 	meta.Short
 	next []extent.Extent // what takes its place in the map
 	new  []cluster.PeerID
+	own  bool // next are extents of our own, which nothing names before the commit
 	err  error
+}
+
+// tidyUp deletes what was written for a p that came to nothing. It is for failures that say that the commit did not
+// happen and never will.
+func (k *Keeper) tidyUp(p *plan) {
+	if !p.own {
+		return // a further replica of what the map may name: if it does not, the sweep finds it
+	}
+	for _, e := range p.next {
+		k.o.Pool.Forget(e.Span, e.Layout.Peers...)
+	}
 }
 
 // raiseSome copies a batch of extents, syncs the peers that got copies, and commits what worked.
@@ -128,9 +140,13 @@ func (k *Keeper) copy(ctx context.Context, p *plan) error {
 		}
 	}
 	if len(p.new) == 0 {
+		if errors.Is(err, fault.Exist) { // more of it than the map shows is left there from an earlier try
+			return k.rewrite(ctx, p, note, file.Wish)
+		}
 		return err
 	}
-	e.Layout.Peers = slices.Concat(have, p.new)
+	members := k.o.Members()
+	e.Layout.Peers = slices.DeleteFunc(slices.Concat(have, p.new), func(id cluster.PeerID) bool { return members.Find(id) == nil })
 	p.next = []extent.Extent{e}
 	return nil
 }
@@ -159,20 +175,25 @@ func (k *Keeper) rewrite(ctx context.Context, p *plan, note blockstore.Note, w p
 	if err := k.o.Pool.Read(ctx, e.Span, e.Layout, data); err != nil {
 		return err
 	}
+	note.Session = k.o.Session
 	pieces, err := k.o.Pool.Write(ctx, data, note, w)
 	if err != nil {
 		return err
 	}
+	p.own = true
 	for i, piece := range pieces {
-		if len(piece.Layout.Peers) <= p.Have {
-			return fault.New("raise", fault.Unreachable, "a piece found no further peer")
-		}
 		n := extent.Extent{Off: e.Off + piece.Off, Span: piece.Span, Layout: piece.Layout}
 		if i == len(pieces)-1 {
 			n.Tail = e.Tail
 		}
 		p.next = append(p.next, n)
 		p.new = append(p.new, piece.Layout.Peers...)
+	}
+	for _, piece := range pieces {
+		if len(piece.Layout.Peers) <= p.Have {
+			k.tidyUp(p)
+			return fault.New("raise", fault.Unreachable, "a piece found no further peer")
+		}
 	}
 	return nil
 }
@@ -198,9 +219,13 @@ func (k *Keeper) sync(ctx context.Context, plans []plan) map[cluster.PeerID]bool
 func (k *Keeper) commit(ctx context.Context, p *plan, synced map[cluster.PeerID]bool) error {
 	for _, id := range p.new {
 		if !synced[id] {
+			k.tidyUp(p)
 			return fault.New("raise", fault.Unreachable, "%s could not sync its copy", id.Short())
 		}
 	}
 	_, err := k.o.Propose(ctx, meta.Replace{Ino: p.Ino, Old: []extent.Extent{p.Extent}, New: p.next})
+	if errors.Is(err, fault.Conflict) || errors.Is(err, fault.Stale) {
+		k.tidyUp(p)
+	}
 	return err
 }

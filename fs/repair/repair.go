@@ -1,10 +1,10 @@
 // Package repair finishes what the committed state says is unfinished: extents below their copies, commits not known
-// to be on disk, orphans nobody holds, truncations not trimmed, freed blocks not dropped.
+// to be on disk, orphans nobody holds, truncations not trimmed, freed blocks not dropped, written extents never committed.
 //
 // Every loop here is the same: look at a view, decide, do a bounded piece of work, propose one op that says it is done. What
 // is not done shows in the next view, so that any of it may be interrupted, repeated, or taken over by a new leader.
 //
-// Keeper's passes are the leader's; Dropper is every peer's own.
+// Keeper's passes are the leader's; Dropper and Sweeper are every peer's own.
 package repair
 
 import (
@@ -24,10 +24,12 @@ type Pool interface {
 	Read(ctx context.Context, s blockstore.Span, l placement.Layout, p []byte) error
 	Write(ctx context.Context, data []byte, note blockstore.Note, w placement.Wish) ([]pool.Piece, error)
 	SyncEach(ctx context.Context, peers []cluster.PeerID) []error
+	Forget(s blockstore.Span, peers ...cluster.PeerID) // delete, by and by, what no map will ever name
 }
 
 // Options of a Keeper.
 type Options struct {
+	Session uint64                      // of this peer: goes with what it writes
 	View    func() (*meta.Image, error) // the newest state
 	Propose func(context.Context, meta.Op) (meta.Result, error)
 	Members func() cluster.View

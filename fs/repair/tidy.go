@@ -26,17 +26,14 @@ func (k *Keeper) Settle(ctx context.Context, words []Word, absent []cluster.Peer
 		return err
 	}
 	defer v.Close()
-	lowest, any, err := v.VolatileCommits()
-	if err != nil {
-		return err
-	}
-	var op meta.Stable
+	op := meta.Stable{Absent: absent}
 	for _, w := range words {
 		op.Marks = append(op.Marks, meta.Mark{Peer: w.Peer, Index: w.Synced})
 	}
-	ripe := func(w Word) bool { return w.Synced >= lowest }
-	if any && slices.ContainsFunc(words, ripe) {
-		op.Absent = absent
+	// An op that settles nothing would be a log entry, after which every peer has something to sync again.
+	if ripe, err := v.Settles(op); err != nil {
+		return err
+	} else if ripe {
 		if err := k.repeat(ctx, op); err != nil {
 			return err
 		}
@@ -138,12 +135,16 @@ func (k *Keeper) EndGrants(ctx context.Context, sessions []uint64) error {
 	return nil
 }
 
-// repeat proposes a bounded op until it has nothing left to do.
+const roundsMax = 64 // of one op in one pass
+
+// repeat proposes a bounded op until it has nothing left to do, or has had its share of this pass: the next one sees
+// what is left.
 func (k *Keeper) repeat(ctx context.Context, op meta.Op) error {
-	for {
+	for range roundsMax {
 		r, err := k.o.Propose(ctx, op)
 		if err != nil || !r.More {
 			return err
 		}
 	}
+	return nil
 }
