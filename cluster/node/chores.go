@@ -9,6 +9,7 @@ import (
 	"dfs/cluster"
 	"dfs/cluster/gossip"
 	"dfs/cluster/state"
+	"dfs/fs/mount"
 )
 
 const (
@@ -34,6 +35,7 @@ func (n *Node) ownChores(ctx context.Context) error {
 			n.dropped.Store(done)
 		}
 		n.machine.SetFloor(n.driver.Floor())
+		n.watchMounts()
 		s := n.driver.Taken()
 		n.took(s)
 		n.say()
@@ -54,6 +56,18 @@ func (n *Node) syncOwn(ctx context.Context) {
 		return
 	}
 	n.synced.Store(at)
+}
+
+// watchMounts looks whether somebody has mounted something inside the drive.
+func (n *Node) watchMounts() {
+	n.mu.Lock()
+	s := n.server
+	n.mu.Unlock()
+	if s == nil || !s.Epoch() {
+		return
+	}
+	below, err := mount.Below(n.cfg.Mount)
+	n.driver.Epoch(err == nil && !below)
 }
 
 // say tells the others how this peer is.

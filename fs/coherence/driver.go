@@ -91,7 +91,18 @@ func (d *Driver) Attach(k Kernel, epoch bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.kernel, d.epoch = k, epoch
-	d.mount.EpochOK(epoch)
+	d.mount.EpochOK(epoch, d.o.Now())
+}
+
+// Epoch says whether names can be expired without a lock. They cannot while something is mounted inside the drive: the kernel
+// would detach it.
+func (d *Driver) Epoch(ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.epoch != ok {
+		d.epoch = ok
+		d.mount.EpochOK(ok, max(d.until, d.o.Now()))
+	}
 }
 
 // Applied takes the changes of one log entry, in order, after its state has become readable; one without any too.
@@ -308,29 +319,46 @@ func (d *Driver) Run(ctx context.Context) error {
 			d.watch()
 		}
 		d.dropCaches(&senders)
+		var quick []Notify // never wait for a lock, but perhaps for an answer on its way
 		for _, n := range d.notifies() {
-			if n.Kind == InvalAttr || n.Kind == ExpireEpoch {
+			switch n.Kind {
+			case ExpireEpoch:
 				d.send(n)
-				continue
+			case InvalAttr:
+				quick = append(quick, n)
+			default:
+				if !post(ctx, slots, &senders, func() { d.send(n); d.wake() }) {
+					return nil
+				}
 			}
-			select {
-			case slots <- struct{}{}:
-			case <-ctx.Done():
-				return nil
-			}
-			senders.Add(1)
-			go func() {
-				defer senders.Done()
+		}
+		if len(quick) > 0 && !post(ctx, slots, &senders, func() {
+			for _, n := range quick {
 				d.send(n)
-				<-slots
-				d.wake()
-			}()
+			}
+			d.wake()
+		}) {
+			return nil
 		}
 		if taken := d.Taken(); taken.Prefix != told.Prefix || len(taken.Except) != len(told.Except) {
 			told = taken
 			d.o.Took(taken)
 		}
 	}
+}
+
+// post runs fn on a goroutine of Run's, once there is a slot for it, and reports false if ctx ended first.
+func post(ctx context.Context, slots chan struct{}, senders *sync.WaitGroup, fn func()) bool {
+	select {
+	case slots <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	senders.Go(func() {
+		fn()
+		<-slots
+	})
+	return true
 }
 
 // watch notices that the lease has run out and lets old kernels' validities pass.

@@ -38,7 +38,8 @@ type Decision struct {
 type Mount struct {
 	session  uint64
 	epochOK  bool
-	bare     bool // no lease since the caches were dropped: nothing the kernel has may be used, nothing new is given
+	named    time.Duration // no name was answered with a longer validity while epochOK; of use when it ends
+	bare     bool          // no lease since the caches were dropped: nothing the kernel has may be used, nothing new is given
 	applied  uint64
 	taken    lease.Seen // changes the kernel has taken in
 	released lease.Seen
@@ -90,8 +91,14 @@ func NewMount(session, applied uint64, epochOK bool) *Mount {
 	return m
 }
 
-// EpochOK says whether names can be expired without a lock.
-func (m *Mount) EpochOK(ok bool) { m.epochOK = ok }
+// EpochOK says whether names can be expired without a lock, from now on: where something is mounted inside the drive they
+// cannot, for that would be detached. Validities handed out before end at until or earlier.
+func (m *Mount) EpochOK(ok bool, until time.Duration) {
+	if m.epochOK && !ok {
+		m.named = until
+	}
+	m.epochOK = ok
+}
 
 // Reset forgets everything: the kernel's caches are dropped, the state is that after index, and nobody knows what
 // changed on the way there.
@@ -353,7 +360,7 @@ func (m *Mount) Tick(now time.Duration) {
 			n.waits, n.since = true, now
 		case m.epochOK && now-n.since > DeliverySlack:
 			over = append(over, n)
-		case !m.epochOK && now > m.dirOf(n.Ino).until+DeliverySlack:
+		case !m.epochOK && now > max(m.named, m.dirOf(n.Ino).until)+DeliverySlack:
 			over = append(over, n)
 		}
 	}

@@ -38,7 +38,9 @@ func (a *apply) commit(op Commit) error {
 		a.wrote(n)
 	}
 	if len(op.Extents) > 0 || grown || op.Mtime != 0 {
-		n.Mtime = max(n.Mtime, op.Mtime)
+		if op.Mtime != 0 {
+			n.Mtime = max(n.Mtime+1, op.Mtime) // by a new mtime a kernel that missed a notify knows its pages are old
+		}
 		n.Ctime = max(n.Ctime, op.Time)
 		a.touch(n)
 	}

@@ -157,7 +157,7 @@ func TestCommitsMerge(t *testing.T) {
 	d.write(f, b)
 	d.do(Commit{Ino: f, Extents: []extent.Extent{d.extent(20, 1, 1)}, End: 20*512 + 7, Mtime: 50})
 	n := d.do(Commit{Ino: f, Extents: []extent.Extent{c}, End: c.End(), Mtime: 40}).Inode
-	if n.Size != 20*512+7 || n.Mtime != 50 || n.Blocks != 2+9+1+1 {
+	if n.Size != 20*512+7 || n.Mtime != 51 || n.Blocks != 2+9+1+1 {
 		t.Fatalf("%+v", n)
 	}
 	m := d.extents(f)

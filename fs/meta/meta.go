@@ -253,7 +253,7 @@ type Commit struct {
 	Append   bool
 	AppendAt int64
 	Attrs    SetAttr // Mask 0: none. Rides along; Ino and SetSize are not allowed in it
-	Mtime    Time    // never goes backwards through a Commit; 0 leaves it
+	Mtime    Time    // strictly increases with each Commit, by a nanosecond if it must; 0 leaves it
 	EndGrant bool
 	Synced   bool
 	Time     Time
