@@ -115,6 +115,7 @@ func (n *Node) Unmount(ctx context.Context) error {
 	if s == nil {
 		return nil
 	}
+	n.unmounted.Store(true)
 	return s.Unmount()
 }
 

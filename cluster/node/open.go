@@ -55,7 +55,7 @@ type Node struct {
 	dropper repair.Dropper
 
 	started   atomic.Bool // serving
-	unmounted atomic.Bool // by somebody else
+	unmounted atomic.Bool // while serving
 	leading   atomic.Bool
 	raising   atomic.Bool // copies are being made
 	synced    atomic.Uint64

@@ -94,9 +94,8 @@ func (n *Node) run(ctx context.Context, fail context.CancelCauseFunc) error {
 		defer mount.end()
 		mount.run("mount", func(ctx context.Context) error {
 			err := server.Run(ctx)
-			if err == nil && ctx.Err() == nil {
-				n.log.Warn("unmounted from outside", "mount", n.cfg.Mount)
-				n.unmounted.Store(true)
+			if err == nil && ctx.Err() == nil && !n.unmounted.Swap(true) {
+				n.log.Warn("unmounted by somebody else", "mount", n.cfg.Mount)
 			}
 			return err
 		})
