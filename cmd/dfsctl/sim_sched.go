@@ -1,0 +1,270 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"dfs/osmodel/cpu"
+	"dfs/osmodel/cpu/discipline"
+	"dfs/osmodel/draw"
+)
+
+// schedFlags says which flags belong to which disciplines; a flag that is given and foreign is a usage error.
+var schedFlags = map[string][]discipline.Name{
+	"quantum":     {discipline.RR, discipline.Priority, discipline.MLFQ, discipline.Lottery, discipline.Stride, discipline.CFS, discipline.EEVDF},
+	"lower-first": {discipline.Priority}, "preemptive": {discipline.Priority}, "aging": {discipline.Priority},
+	"levels": {discipline.MLFQ}, "allotment": {discipline.MLFQ}, "boost": {discipline.MLFQ},
+	"latency": {discipline.CFS}, "granularity": {discipline.CFS},
+	"predict": {discipline.SJF, discipline.SRTF},
+}
+
+func simSched() simulator {
+	return simulator{
+		kind:  "sched",
+		short: "processes on one CPU under a discipline",
+		long: `sched runs processes on one CPU. A line of the trace is
+
+  ID ARRIVAL BURST [PRIORITY]
+
+in ticks; a BURST with I/O is CPU,I/O,CPU as in 3,10,2. A higher PRIORITY runs first unless --lower-first; it means
+tickets for lottery and stride and nice for cfs and eevdf. Ties go by arrival, then by order in the trace; arrivals
+enter the ready queue before a preempted process. priority neither preempts nor ages unless --preemptive or --aging.`,
+		flags: func(f *pflag.FlagSet) {
+			f.String("discipline", "fcfs", "fcfs|sjf|srtf|priority|rr|mlfq|lottery|stride|cfs|eevdf")
+			f.Int64("quantum", 1, "ticks of a slice; priority: equals share round robin; cfs: a fixed slice")
+			f.Bool("lower-first", false, "priority: the lower number runs first")
+			f.Bool("preemptive", false, "priority: a more important arrival takes the CPU")
+			f.Int64("aging", 0, "priority: one step up every so many ticks of waiting")
+			f.Int("levels", 3, "mlfq: number of queues")
+			f.Int64("allotment", 0, "mlfq: ticks on a level before going down (default the quantum)")
+			f.Int64("boost", 0, "mlfq: all to the top every so many ticks (default never)")
+			f.Int64("latency", 48, "cfs: ticks in which all run once")
+			f.Int64("granularity", 6, "cfs: the shortest slice")
+			f.Bool("predict", false, "sjf, srtf: predict bursts by exponential averaging instead of knowing them")
+			f.Int64("switch-cost", 0, "ticks of a context switch")
+			f.Bool("compare", false, "run every discipline and compare")
+		},
+		solve: solveSched,
+	}
+}
+
+// SchedDoc is the result of sim sched.
+type schedDoc struct {
+	Schema      int            `json:"schema"`
+	Discipline  string         `json:"discipline"`
+	Processes   []schedProcess `json:"processes"`
+	Mean        schedMean      `json:"mean"`
+	Gantt       []schedSlice   `json:"gantt"`
+	Makespan    int64          `json:"makespan"`
+	Switches    int            `json:"switches"`
+	Throughput  float64        `json:"throughput"`
+	Utilisation float64        `json:"utilisation"`
+}
+
+type schedProcess struct {
+	ID         string `json:"id"`
+	Waiting    int64  `json:"waiting"`
+	Turnaround int64  `json:"turnaround"`
+	Response   int64  `json:"response"`
+	Completion int64  `json:"completion"`
+}
+
+type schedMean struct {
+	Waiting    float64 `json:"waiting"`
+	Turnaround float64 `json:"turnaround"`
+	Response   float64 `json:"response"`
+}
+
+type schedSlice struct {
+	ID    string `json:"id"`
+	Start int64  `json:"start"`
+	End   int64  `json:"end"`
+}
+
+func newSchedDoc(n discipline.Name, r cpu.Result) schedDoc {
+	d := schedDoc{Schema: 1, Discipline: string(n), Mean: schedMean(r.Mean), Makespan: r.Makespan, Switches: r.Switches,
+		Throughput: r.Throughput, Utilisation: r.Utilisation, Gantt: []schedSlice{}}
+	for _, p := range r.Processes {
+		d.Processes = append(d.Processes, schedProcess(p))
+	}
+	for _, s := range r.Gantt {
+		if s.Kind == cpu.Run {
+			d.Gantt = append(d.Gantt, schedSlice{s.ID, s.Start, s.End})
+		}
+	}
+	return d
+}
+
+// schedOptions reads the flags.
+func schedOptions(f *pflag.FlagSet) (o cpu.Options, err error) {
+	name, _ := f.GetString("discipline")
+	o.Name = discipline.Name(name)
+	if !slices.Contains(discipline.Names, o.Name) {
+		return o, fmt.Errorf("discipline %q is none of %v", name, discipline.Names)
+	}
+	compare, _ := f.GetBool("compare")
+	f.Visit(func(g *pflag.Flag) {
+		if owners, ok := schedFlags[g.Name]; ok && !compare && !slices.Contains(owners, o.Name) {
+			err = cmp.Or(err, fmt.Errorf("--%s means nothing to %s", g.Name, o.Name))
+		}
+		if n, e := strconv.ParseInt(g.Value.String(), 10, 64); e == nil && (g.Value.Type() == "int64" || g.Value.Type() == "int") {
+			if low := int64(1); n < low && (g.Name != "switch-cost" || n < 0) {
+				err = cmp.Or(err, fmt.Errorf("--%s %d: at least %d", g.Name, n, low))
+			}
+		}
+	})
+	if f.Changed("seed") && (f.Changed("trace") || f.Changed("exercise")) && o.Name != discipline.Lottery && !compare {
+		err = cmp.Or(err, fmt.Errorf("--seed with a given problem means nothing to %s", o.Name))
+	}
+	if o.Name != discipline.Priority && o.Name != discipline.CFS || f.Changed("quantum") {
+		o.Quantum, _ = f.GetInt64("quantum")
+	}
+	o.LowerFirst, _ = f.GetBool("lower-first")
+	o.Preemptive, _ = f.GetBool("preemptive")
+	o.Aging, _ = f.GetInt64("aging")
+	o.Levels, _ = f.GetInt("levels")
+	o.Allotment, _ = f.GetInt64("allotment")
+	o.Boost, _ = f.GetInt64("boost")
+	o.Latency, _ = f.GetInt64("latency")
+	o.Granularity, _ = f.GetInt64("granularity")
+	o.Predict, _ = f.GetBool("predict")
+	o.SwitchCost, _ = f.GetInt64("switch-cost")
+	o.Seed, _ = f.GetUint64("seed")
+	o.Trace, _ = f.GetBool("step")
+	return o, err
+}
+
+func solveSched(f *pflag.FlagSet, text string) (*solution, error) {
+	o, err := schedOptions(f)
+	if err != nil {
+		return nil, err
+	}
+	processes, err := cpu.ReadTrace(strings.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	if compare, _ := f.GetBool("compare"); compare {
+		return compareSched(processes, o)
+	}
+	r, err := cpu.Simulate(processes, o)
+	if err != nil {
+		return nil, err
+	}
+	title := string(o.Name)
+	if f.Changed("quantum") {
+		title += fmt.Sprintf(", quantum %d", o.Quantum)
+	}
+	var waits []string
+	for _, p := range r.Processes {
+		waits = append(waits, strconv.FormatInt(p.Waiting, 10))
+	}
+	return &solution{
+		doc:     newSchedDoc(o.Name, r),
+		text:    func(w io.Writer) { schedText(w, title, r) },
+		chart:   func(w io.Writer) { _ = r.WriteGantt(w, chartWidth) },
+		picture: func() *draw.Picture { return r.SVG(title) },
+		steps:   len(r.Steps),
+		step:    func(w io.Writer, i int) { schedStep(w, r, i) },
+		question: fmt.Sprintf("Discipline %s. How long does each process wait, in the order of the trace (or: what is the mean)?\n"+
+			"Answer with numbers, separated by commas.", title),
+		expected: strings.Join(waits, ",") + ", mean " + strconv.FormatFloat(r.Mean.Waiting, 'g', 6, 64),
+		check: func(answer string) bool {
+			if same(waits)(answer) {
+				return true
+			}
+			mean, err := strconv.ParseFloat(strings.TrimSpace(answer), 64)
+			return err == nil && math.Abs(mean-r.Mean.Waiting) <= 0.01
+		},
+	}, nil
+}
+
+func schedText(w io.Writer, title string, r cpu.Result) {
+	fmt.Fprintf(w, "%s: mean waiting %.4g, turnaround %.4g, response %.4g\n", title, r.Mean.Waiting, r.Mean.Turnaround, r.Mean.Response)
+	fmt.Fprintln(w, "ID\tWAITING\tTURNAROUND\tRESPONSE\tCOMPLETION")
+	for _, p := range r.Processes {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\n", p.ID, p.Waiting, p.Turnaround, p.Response, p.Completion)
+	}
+	fmt.Fprintf(w, "throughput %.4g a tick, CPU busy %.1f%%, %d switches in %d ticks\n", r.Throughput, 100*r.Utilisation, r.Switches, r.Makespan)
+}
+
+func schedStep(w io.Writer, r cpu.Result, i int) {
+	s := r.Steps[i]
+	fmt.Fprintf(w, "t = %d: %s\n", s.Time, s.Event)
+	fmt.Fprintf(w, "CPU:   %s\nready: %s\n", cmp.Or(s.Running, "-"), cmp.Or(strings.Join(s.Ready, " "), "-"))
+	part := cpu.Result{}
+	for _, g := range r.Gantt {
+		if g.Start >= s.Time {
+			break
+		}
+		g.End = min(g.End, s.Time)
+		part.Gantt = append(part.Gantt, g)
+	}
+	if len(part.Gantt) > 0 {
+		part.Makespan = s.Time - part.Gantt[0].Start
+		_ = part.WriteGantt(w, chartWidth)
+	}
+}
+
+type compareDoc struct {
+	Schema      int        `json:"schema"`
+	Disciplines []schedDoc `json:"disciplines"`
+}
+
+// compareSched runs every discipline whose rules the trace's priorities fit.
+func compareSched(processes []cpu.Process, o cpu.Options) (*solution, error) {
+	doc := compareDoc{Schema: 1}
+	var skipped []string
+	var first cpu.Result
+	charts := map[string]cpu.Result{}
+	best := ""
+	for _, n := range discipline.Names {
+		o.Name = n
+		oo := o
+		if n == discipline.Priority || n == discipline.CFS {
+			oo.Quantum = 0
+		}
+		r, err := cpu.Simulate(processes, oo)
+		if err != nil {
+			skipped = append(skipped, fmt.Sprintf("%s (%v)", n, err))
+			continue
+		}
+		if len(doc.Disciplines) == 0 || r.Mean.Waiting < first.Mean.Waiting {
+			best, first = string(n), r
+		}
+		charts[string(n)] = r
+		doc.Disciplines = append(doc.Disciplines, newSchedDoc(n, r))
+	}
+	if len(doc.Disciplines) == 0 {
+		return nil, fmt.Errorf("no discipline can run this: %s", strings.Join(skipped, "; "))
+	}
+	return &solution{
+		doc: doc,
+		text: func(w io.Writer) {
+			fmt.Fprintf(w, "%s waits least: %.4g\n", best, first.Mean.Waiting)
+			fmt.Fprintln(w, "DISCIPLINE\tWAITING\tTURNAROUND\tRESPONSE\tSWITCHES")
+			for _, d := range doc.Disciplines {
+				fmt.Fprintf(w, "%s\t%.4g\t%.4g\t%.4g\t%d\n", d.Discipline, d.Mean.Waiting, d.Mean.Turnaround, d.Mean.Response, d.Switches)
+			}
+			for _, s := range skipped {
+				fmt.Fprintln(w, "not run: "+s)
+			}
+		},
+		chart: func(w io.Writer) {
+			for _, d := range doc.Disciplines {
+				fmt.Fprintln(w, d.Discipline)
+				_ = charts[d.Discipline].WriteGantt(w, chartWidth)
+			}
+		},
+		picture:  func() *draw.Picture { return first.SVG(best + " waits least") },
+		question: "Which discipline has the least mean waiting time?",
+		expected: best,
+		check:    same([]string{best}),
+	}, nil
+}
