@@ -61,7 +61,7 @@ type Driver struct {
 	mount   *Mount
 	until   time.Duration // end of the lease; 0 none
 	held    bool          // until was set and the caches have not been dropped since
-	lostAt  time.Duration // when it was last known to be held
+	lostAt  time.Duration // when the last lease ended, or will
 	changed chan struct{} // closed and replaced when a reader that waits should look again
 	work    chan struct{} // one slot: there are notifies, or a reset, to see to
 	drop    bool          // the caches are to be dropped
@@ -136,7 +136,7 @@ func (d *Driver) Leased(until time.Duration) {
 	defer d.mu.Unlock()
 	switch {
 	case until > 0 && !d.drop:
-		d.until, d.held = until, true
+		d.until, d.held, d.lostAt = until, true, until
 		d.mount.Leased()
 		d.look()
 	case until == 0 && (d.held || !d.drop):
@@ -151,6 +151,7 @@ func (d *Driver) lose() {
 	if d.held || !d.drop {
 		d.dropAt = d.o.Now()
 		if d.held {
+			d.lostAt = min(d.until, d.dropAt)
 			d.dropAt += DeliverySlack
 			if !d.epoch {
 				d.dropAt += OldKernelValidity
@@ -213,9 +214,6 @@ func (d *Driver) view(ctx context.Context, obj Object) (v meta.View, cache, stal
 		d.mu.Lock()
 		now := d.o.Now()
 		leased := d.held && now < d.until
-		if leased {
-			d.lostAt = d.until
-		}
 		dec := d.mount.Read(obj)
 		if leased && !dec.Wait {
 			v, err = d.o.Views(dec.At) // under mu, so that Floor cannot pass it
@@ -306,10 +304,13 @@ func (d *Driver) Clean(obj Object) bool {
 func (d *Driver) Run(ctx context.Context) error {
 	var senders sync.WaitGroup
 	defer senders.Wait()
-	slots := make(chan struct{}, notifyMax)
+	slots, quicks := make(chan struct{}, notifyMax), make(chan struct{}, notifyMax)
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	var told lease.Seen
+	// What waits for a slot is bounded by the changes of one lease, at whose end it is moot.
+	var jobs []func()
+	var quick []Notify // never wait for a lock, but perhaps for an answer on its way
 	for {
 		select {
 		case <-ctx.Done():
@@ -318,8 +319,9 @@ func (d *Driver) Run(ctx context.Context) error {
 		case <-tick.C:
 			d.watch()
 		}
-		d.dropCaches(&senders)
-		var quick []Notify // never wait for a lock, but perhaps for an answer on its way
+		if d.dropCaches(&senders) {
+			jobs, quick = nil, nil
+		}
 		for _, n := range d.notifies() {
 			switch n.Kind {
 			case ExpireEpoch:
@@ -327,18 +329,21 @@ func (d *Driver) Run(ctx context.Context) error {
 			case InvalAttr:
 				quick = append(quick, n)
 			default:
-				if !post(ctx, slots, &senders, func() { d.send(n); d.wake() }) {
-					return nil
-				}
+				jobs = append(jobs, func() { d.send(n) })
 			}
 		}
-		if len(quick) > 0 && !post(ctx, slots, &senders, func() {
-			for _, n := range quick {
-				d.send(n)
-			}
-			d.wake()
-		}) {
-			return nil
+		// The loop itself never waits for the kernel: what frees a stuck one, the epoch and the lease, is its work.
+		for len(jobs) > 0 && len(slots) < cap(slots) {
+			d.start(jobs[0], slots, &senders)
+			jobs = jobs[1:]
+		}
+		if batch := quick; len(batch) > 0 && len(quicks) < cap(quicks) {
+			quick = nil
+			d.start(func() {
+				for _, n := range batch {
+					d.send(n)
+				}
+			}, quicks, &senders)
 		}
 		if taken := d.Taken(); taken.Prefix != told.Prefix || len(taken.Except) != len(told.Except) {
 			told = taken
@@ -347,18 +352,14 @@ func (d *Driver) Run(ctx context.Context) error {
 	}
 }
 
-// post runs fn on a goroutine of Run's, once there is a slot for it, and reports false if ctx ended first.
-func post(ctx context.Context, slots chan struct{}, senders *sync.WaitGroup, fn func()) bool {
-	select {
-	case slots <- struct{}{}:
-	case <-ctx.Done():
-		return false
-	}
+// start runs fn on a goroutine of Run's, in a slot.
+func (d *Driver) start(fn func(), slots chan struct{}, senders *sync.WaitGroup) {
+	slots <- struct{}{}
 	senders.Go(func() {
 		fn()
 		<-slots
+		d.wake()
 	})
-	return true
 }
 
 // watch notices that the lease has run out and lets old kernels' validities pass.
@@ -420,13 +421,13 @@ func tell(k Kernel, n Notify) error {
 // dropCaches makes the kernel forget everything after the lease was lost, and asks for a new one. Validities have run
 // out with the lease; names and attributes are expired all the same. Pages are dropped behind the
 // rejoining, because a read that waits for the lease holds one: until then a read finds that the attributes
-// have expired and drops the pages of a file that changed.
-func (d *Driver) dropCaches(senders *sync.WaitGroup) {
+// have expired and drops the pages of a file that changed. It reports whether it was time to.
+func (d *Driver) dropCaches(senders *sync.WaitGroup) bool {
 	d.mu.Lock()
 	k, epoch, drop := d.kernel, d.epoch, d.drop && (d.kernel == nil || d.o.Now() >= d.dropAt)
 	d.mu.Unlock()
 	if !drop {
-		return
+		return false
 	}
 	if k != nil {
 		if epoch {
@@ -454,4 +455,5 @@ func (d *Driver) dropCaches(senders *sync.WaitGroup) {
 	d.mu.Unlock()
 	d.o.Log.Info("lease lost; caches dropped")
 	d.o.Rejoin()
+	return true
 }
