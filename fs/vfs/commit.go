@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	triesMax   = 8    // times a commit is redone on a file that others change under it
+	triesMax   = 100  // times a commit is redone on a file that others change under it: each time somebody else's got through
 	extentsMax = 1024 // in one Commit op; a flush of more is a series of them, in the order of offsets
 	placesMax  = 8    // pieces of one batch on their way to peers at once
 )
