@@ -31,7 +31,7 @@ func (t paths) walk(p string) (meta.Inode, error) {
 			return at, fault.New("walk", fault.NotDir, "%s", p)
 		}
 		var e vfs.Entry
-		e, err = t.fs.Lookup(ctx, at.Ino, name)
+		e, err = t.fs.Lookup(ctx, at.Ino, name, nil)
 		if err == nil && e.Inode.Ino == 0 {
 			err = fault.New("walk", fault.NotExist, "%s", p)
 		}
@@ -58,7 +58,7 @@ func (t paths) Open(p string, f Flags) (File, error) {
 		if err != nil {
 			return nil, err
 		}
-		e, o, err := t.fs.Create(ctx, vfs.Caller{}, dir, name, 0o644, m)
+		e, o, err := t.fs.Create(ctx, vfs.Caller{}, dir, name, 0o644, m, nil)
 		return &pathFile{t.fs, o.Handle, e.Inode.Ino, f.Append}, err
 	}
 	switch {
@@ -76,7 +76,7 @@ func (t paths) Open(p string, f Flags) (File, error) {
 func (t paths) Mkdir(p string) error {
 	dir, name, err := t.parent(p)
 	if err == nil {
-		_, err = t.fs.Mkdir(ctx, vfs.Caller{}, dir, name, 0o755)
+		_, err = t.fs.Mkdir(ctx, vfs.Caller{}, dir, name, 0o755, nil)
 	}
 	return err
 }
@@ -84,7 +84,7 @@ func (t paths) Mkdir(p string) error {
 func (t paths) Symlink(target, p string) error {
 	dir, name, err := t.parent(p)
 	if err == nil {
-		_, err = t.fs.Symlink(ctx, vfs.Caller{}, dir, name, target)
+		_, err = t.fs.Symlink(ctx, vfs.Caller{}, dir, name, target, nil)
 	}
 	return err
 }
@@ -104,7 +104,7 @@ func (t paths) Link(old, p string) error {
 	}
 	dir, name, err := t.parent(p)
 	if err == nil {
-		_, err = t.fs.Link(ctx, st.Ino, dir, name)
+		_, err = t.fs.Link(ctx, st.Ino, dir, name, nil)
 	}
 	return err
 }
@@ -185,7 +185,7 @@ func (t paths) List(p string) ([]string, error) {
 	defer t.fs.Release(h)
 	var names []string
 	for at := meta.Cursor(0); ; {
-		ls, err := t.fs.Readdir(ctx, st.Ino, at, 100, true)
+		ls, err := t.fs.Readdir(ctx, st.Ino, at, 100, true, nil)
 		for _, l := range ls {
 			names = append(names, l.Name)
 			at = l.Cursor

@@ -17,10 +17,10 @@ func (f *FS) Getattr(ctx context.Context, ino meta.Ino) (Attr, error) {
 
 // stat reads attributes coherently. Where another mount holds the file's grant it is made to flush first.
 func (f *FS) stat(ctx context.Context, ino meta.Ino, obj coherence.Object) (Attr, error) {
-	var until time.Time
+	var giveUp time.Time
 	for try := 0; ; try++ {
 		var st meta.Inode
-		valid, err := f.coh.Read(ctx, obj, func(v meta.View) (err error) {
+		until, err := f.read(ctx, obj, func(v meta.View) (err error) {
 			st, err = v.Stat(ino)
 			return err
 		})
@@ -31,12 +31,12 @@ func (f *FS) stat(ctx context.Context, ino meta.Ino, obj coherence.Object) (Attr
 			return Attr{}, err
 		}
 		if !f.foreign(st) {
-			return f.overlay(Attr{st, valid}), nil
+			return f.overlay(Attr{st, until}), nil
 		}
 		if try == 0 {
-			until = f.o.Now().Add(f.o.RecallWait)
+			giveUp = f.o.Now().Add(f.o.RecallWait)
 		}
-		if !f.recallForeign(ctx, st, until) {
+		if !f.recallForeign(ctx, st, giveUp) {
 			return Attr{st, 0}, nil // what is committed is right: nothing newer was promised to anybody
 		}
 	}
@@ -50,7 +50,7 @@ func (f *FS) overlay(a Attr) Attr {
 	}
 	n.mu.Lock()
 	if n.overlayLocked(&a.Inode) {
-		a.Valid = 0
+		a.Until = 0
 	}
 	n.mu.Unlock()
 	f.unpin(n)
@@ -88,7 +88,7 @@ func (f *FS) Setattr(ctx context.Context, ino meta.Ino, s meta.SetAttr) (Attr, e
 		}
 	}
 	a, err := f.Getattr(ctx, ino)
-	a.Valid = 0 // the kernel takes the answer to a SETATTR as it is, overtaken or not
+	a.Until = 0 // the kernel takes the answer to a SETATTR as it is, overtaken or not
 	return a, err
 }
 

@@ -2,6 +2,8 @@ package vfs
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"dfs/cluster/fault"
 	"dfs/fs/coherence"
@@ -30,11 +32,12 @@ func (f *FS) Opendir(ctx context.Context, ino meta.Ino) (Handle, error) {
 }
 
 // Readdir returns up to max entries of ino behind after, without "." and ".."; none at the end. With attributes it gives those
-// that can be answered without waiting: not of files another mount holds alone, nor where a change is pending.
-func (f *FS) Readdir(ctx context.Context, ino meta.Ino, after meta.Cursor, max int, attributes bool) ([]Listed, error) {
+// that can be answered without waiting: not of files another mount holds alone, nor where a change is pending. Entries
+// that are Full have a reference in refs.
+func (f *FS) Readdir(ctx context.Context, ino meta.Ino, after meta.Cursor, max int, attributes bool, refs Refs) ([]Listed, error) {
 	defer f.coh.Hold(false, ino)()
 	var ds []meta.Dentry
-	valid, err := f.coh.Read(ctx, coherence.List(ino), func(v meta.View) (err error) {
+	until, err := f.read(ctx, coherence.List(ino), func(v meta.View) (err error) {
 		ds, err = v.List(ino, after, max)
 		return err
 	})
@@ -43,18 +46,45 @@ func (f *FS) Readdir(ctx context.Context, ino meta.Ino, after meta.Cursor, max i
 	}
 	out := make([]Listed, len(ds))
 	for i, d := range ds {
-		l := Listed{Name: d.Name, Cursor: d.Cursor, Entry: Entry{Inode: d.Inode}}
-		// The entries are of one index, the one that List may be answered at. Asked after the view was read, Clean
-		// says that each is still so; whatever comes later invalidates it in the kernel.
-		if attributes && !f.foreign(d.Inode) &&
-			f.coh.Clean(coherence.Entry(ino, d.Name)) && f.coh.Clean(coherence.Attr(d.Inode.Ino)) {
-			a := f.overlay(Attr{d.Inode, valid})
-			l.Full = true
-			l.Entry = Entry{Inode: a.Inode, EntryValid: valid, AttrValid: a.Valid}
-		}
-		out[i] = l
+		out[i] = Listed{Name: d.Name, Cursor: d.Cursor, Entry: Entry{Inode: d.Inode}}
+	}
+	if attributes {
+		f.addAttributes(ino, out, until, refs)
 	}
 	return out, nil
+}
+
+// addAttributes makes Full what can be. The listing may be of an old index, and what has changed since may be over and released,
+// so attributes are read anew, from the newest state, after the inodes are counted. Those that are clean after that were
+// released as they are, and the kernel will be made to drop them for any later change.
+func (f *FS) addAttributes(dir meta.Ino, ls []Listed, until time.Duration, refs Refs) {
+	for i := range ls {
+		add(refs, ls[i].Inode.Ino)
+	}
+	err := f.newest(func(v meta.View) error {
+		for i := range ls {
+			st, err := v.Lookup(dir, ls[i].Name)
+			if err != nil && !errors.Is(err, fault.NotExist) {
+				return err
+			}
+			if err != nil || st.Ino != ls[i].Inode.Ino {
+				continue
+			}
+			a := f.overlay(Attr{st, until})
+			ls[i].Full = !f.foreign(st)
+			ls[i].Entry = Entry{Inode: a.Inode, EntryUntil: until, AttrUntil: a.Until}
+		}
+		return nil
+	})
+	ok := err == nil && f.coh.Clean(coherence.List(dir))
+	for i := range ls {
+		l := &ls[i]
+		l.Full = l.Full && ok && f.coh.Clean(coherence.Attr(l.Inode.Ino)) && f.coh.Clean(coherence.Entry(dir, l.Name))
+		if !l.Full {
+			drop(refs, l.Inode.Ino)
+			l.Entry = Entry{Inode: meta.Inode{Ino: l.Inode.Ino, Type: l.Inode.Type}}
+		}
+	}
 }
 
 // Parent returns the directory that holds the directory ino.

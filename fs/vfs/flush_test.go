@@ -31,7 +31,7 @@ func must(t *testing.T, err error) {
 // create makes and opens a file in the root.
 func create(t *testing.T, fs *vfs.FS, name string) (meta.Ino, vfs.Handle) {
 	t.Helper()
-	e, o, err := fs.Create(bg, vfs.Caller{}, meta.Root, name, 0o644, update)
+	e, o, err := fs.Create(bg, vfs.Caller{}, meta.Root, name, 0o644, update, nil)
 	must(t, err)
 	return e.Inode.Ino, o.Handle
 }

@@ -10,32 +10,33 @@ import (
 )
 
 // Lookup returns what name means in dir: two answers, each with its own validity. No such name is no error.
-func (f *FS) Lookup(ctx context.Context, dir meta.Ino, name string) (Entry, error) {
+func (f *FS) Lookup(ctx context.Context, dir meta.Ino, name string, refs Refs) (Entry, error) {
 	defer f.coh.Hold(false, dir)()
-	return f.lookup(ctx, dir, name)
+	return f.lookup(ctx, dir, name, refs)
 }
 
-func (f *FS) lookup(ctx context.Context, dir meta.Ino, name string) (Entry, error) {
+func (f *FS) lookup(ctx context.Context, dir meta.Ino, name string, refs Refs) (Entry, error) {
 	for try := 0; ; try++ {
 		var st meta.Inode
-		valid, err := f.coh.Read(ctx, coherence.Entry(dir, name), func(v meta.View) (err error) {
+		until, err := f.read(ctx, coherence.Entry(dir, name), func(v meta.View) (err error) {
 			st, err = v.Lookup(dir, name)
 			return err
 		})
 		if errors.Is(err, fault.NotExist) {
-			return Entry{EntryValid: valid}, nil
+			return Entry{EntryUntil: until}, nil
 		}
 		if err != nil {
 			return Entry{}, err
 		}
-		a, err := f.Getattr(ctx, st.Ino)
-		if errors.Is(err, fault.Stale) && try < triesMax {
-			continue // gone between the two answers
+		add(refs, st.Ino)
+		a, err := f.Getattr(ctx, st.Ino) // may wait: what is left of the name's validity is for Left to say
+		if err == nil {
+			return Entry{Inode: a.Inode, EntryUntil: until, AttrUntil: a.Until}, nil
 		}
-		if err != nil {
+		drop(refs, st.Ino)
+		if !errors.Is(err, fault.Stale) || try == triesMax { // else it was gone between the two answers
 			return Entry{}, err
 		}
-		return Entry{Inode: a.Inode, EntryValid: valid, AttrValid: a.Valid}, nil
 	}
 }
 
@@ -47,7 +48,7 @@ func (f *FS) made(ctx context.Context, dir meta.Ino, name string, st meta.Inode)
 	if !f.coh.Clean(obj) {
 		return e
 	}
-	valid, err := f.coh.Read(ctx, obj, func(v meta.View) error {
+	until, err := f.read(ctx, obj, func(v meta.View) error {
 		now, err := v.Lookup(dir, name)
 		if err == nil && now.Ino != st.Ino {
 			return fault.Conflict
@@ -55,13 +56,13 @@ func (f *FS) made(ctx context.Context, dir meta.Ino, name string, st meta.Inode)
 		return err
 	})
 	if err == nil {
-		e.EntryValid = valid
+		e.EntryUntil = until
 	}
 	return e
 }
 
 // Create makes a regular file and opens it. If the name is taken that file is opened, unless m.Excl: fault.Exist.
-func (f *FS) Create(ctx context.Context, c Caller, dir meta.Ino, name string, perm uint32, m Mode) (Entry, Opened, error) {
+func (f *FS) Create(ctx context.Context, c Caller, dir meta.Ino, name string, perm uint32, m Mode, refs Refs) (Entry, Opened, error) {
 	defer f.coh.Hold(true, dir)()
 	f.grants.beginCreate()
 	res, err := f.store.Apply(ctx, meta.Create{
@@ -70,11 +71,12 @@ func (f *FS) Create(ctx context.Context, c Caller, dir meta.Ino, name string, pe
 	if err != nil {
 		f.grants.endCreate(0)
 		if errors.Is(err, fault.Exist) && !m.Excl {
-			return f.openExisting(ctx, dir, name, m)
+			return f.openExisting(ctx, dir, name, m, refs)
 		}
 		return Entry{}, Opened{}, err
 	}
 	st := res.Inode
+	add(refs, st.Ino)
 	n := f.pin(st.Ino)
 	recalled := f.grants.endCreate(st.Ino)
 	n.mu.Lock()
@@ -83,11 +85,16 @@ func (f *FS) Create(ctx context.Context, c Caller, dir meta.Ino, name string, pe
 	return f.made(ctx, dir, name, st), f.opened(n, m), nil
 }
 
-func (f *FS) openExisting(ctx context.Context, dir meta.Ino, name string, m Mode) (Entry, Opened, error) {
-	e, err := f.lookup(ctx, dir, name)
+func (f *FS) openExisting(ctx context.Context, dir meta.Ino, name string, m Mode, refs Refs) (_ Entry, _ Opened, err error) {
+	e, err := f.lookup(ctx, dir, name, refs)
 	if err != nil {
 		return Entry{}, Opened{}, err
 	}
+	defer func() {
+		if err != nil {
+			drop(refs, e.Inode.Ino)
+		}
+	}()
 	switch e.Inode.Type {
 	case meta.File:
 	case 0:
@@ -98,37 +105,38 @@ func (f *FS) openExisting(ctx context.Context, dir meta.Ino, name string, m Mode
 		return Entry{}, Opened{}, fault.New("vfs create", fault.Exist, "%q", name)
 	}
 	o, err := f.Open(ctx, e.Inode.Ino, m)
-	e.AttrValid = 0
+	e.AttrUntil = 0
 	return e, o, err
 }
 
 // Mkdir makes a directory. fault.Exist.
-func (f *FS) Mkdir(ctx context.Context, c Caller, dir meta.Ino, name string, perm uint32) (Entry, error) {
-	return f.create(ctx, meta.Create{Dir: dir, Name: name, Type: meta.Dir, Mode: perm, UID: c.UID, GID: c.GID})
+func (f *FS) Mkdir(ctx context.Context, c Caller, dir meta.Ino, name string, perm uint32, refs Refs) (Entry, error) {
+	return f.create(ctx, meta.Create{Dir: dir, Name: name, Type: meta.Dir, Mode: perm, UID: c.UID, GID: c.GID}, refs)
 }
 
 // Mknod makes a file of any type but Dir and Symlink. fault.Exist.
-func (f *FS) Mknod(ctx context.Context, c Caller, dir meta.Ino, name string, t meta.Type, perm, rdev uint32) (Entry, error) {
-	return f.create(ctx, meta.Create{Dir: dir, Name: name, Type: t, Mode: perm, UID: c.UID, GID: c.GID, Rdev: rdev})
+func (f *FS) Mknod(ctx context.Context, c Caller, dir meta.Ino, name string, t meta.Type, perm, rdev uint32, refs Refs) (Entry, error) {
+	return f.create(ctx, meta.Create{Dir: dir, Name: name, Type: t, Mode: perm, UID: c.UID, GID: c.GID, Rdev: rdev}, refs)
 }
 
 // Symlink makes a symbolic link. fault.Exist, NameTooLong.
-func (f *FS) Symlink(ctx context.Context, c Caller, dir meta.Ino, name, target string) (Entry, error) {
+func (f *FS) Symlink(ctx context.Context, c Caller, dir meta.Ino, name, target string, refs Refs) (Entry, error) {
 	if target == "" || len(target) > meta.TargetMax {
 		return Entry{}, fault.New("vfs symlink", fault.NameTooLong, "target of %d bytes", len(target))
 	}
 	return f.create(ctx, meta.Create{
 		Dir: dir, Name: name, Type: meta.Symlink, Mode: 0o777, UID: c.UID, GID: c.GID, Target: target,
-	})
+	}, refs)
 }
 
-func (f *FS) create(ctx context.Context, op meta.Create) (Entry, error) {
+func (f *FS) create(ctx context.Context, op meta.Create, refs Refs) (Entry, error) {
 	defer f.coh.Hold(true, op.Dir)()
 	op.Time = f.now()
 	res, err := f.store.Apply(ctx, op)
 	if err != nil {
 		return Entry{}, err
 	}
+	add(refs, res.Inode.Ino)
 	return f.made(ctx, op.Dir, op.Name, res.Inode), nil
 }
 
@@ -145,10 +153,12 @@ func (f *FS) Readlink(ctx context.Context, ino meta.Ino) (string, error) {
 }
 
 // Link names ino once more. fault.Exist, IsDir, TooManyLinks.
-func (f *FS) Link(ctx context.Context, ino, dir meta.Ino, name string) (Entry, error) {
+func (f *FS) Link(ctx context.Context, ino, dir meta.Ino, name string, refs Refs) (Entry, error) {
 	defer f.coh.Hold(true, dir)()
+	add(refs, ino)
 	res, err := f.store.Apply(ctx, meta.Link{Ino: ino, Dir: dir, Name: name, Time: f.now()})
 	if err != nil {
+		drop(refs, ino)
 		return Entry{}, err
 	}
 	e := f.made(ctx, dir, name, res.Inode)

@@ -74,17 +74,17 @@ type Early interface {
 // Caller is on whose behalf a request is made.
 type Caller struct{ UID, GID uint32 }
 
-// Attr is a file's attributes, and how long they may be kept.
+// Attr is a file's attributes, and until when they may be kept by the clock Options.Boot; 0: not at all.
 type Attr struct {
 	Inode meta.Inode
-	Valid time.Duration
+	Until time.Duration
 }
 
-// Entry is the meaning of a name. Inode.Ino 0 says that there is no such name, which may be kept for EntryValid too.
+// Entry is the meaning of a name. Inode.Ino 0 says that there is no such name, which may be kept until EntryUntil too.
 type Entry struct {
 	Inode      meta.Inode
-	EntryValid time.Duration
-	AttrValid  time.Duration
+	EntryUntil time.Duration
+	AttrUntil  time.Duration
 }
 
 // Options of a file system. The zero value works.
@@ -92,7 +92,8 @@ type Options struct {
 	Session uint64         // of this incarnation; grants of others are recalled
 	Self    cluster.PeerID // extents with a replica here are not read ahead
 	Log     *slog.Logger
-	Now     func() time.Time // wall clock of timestamps; default time.Now
+	Now     func() time.Time     // wall clock of timestamps; default time.Now
+	Boot    func() time.Duration // clock of leases; default CLOCK_BOOTTIME
 
 	DirtyBytes int64 // all files' buffers together; default 64 MiB
 	FileBytes  int64 // one file's buffer; default half of DirtyBytes
@@ -130,6 +131,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Boot == nil {
+		o.Boot = boottime
 	}
 }
 

@@ -63,18 +63,18 @@ func split(t meta.Time) (sec uint64, nsec uint32) {
 func join(sec uint64, nsec uint32) meta.Time { return meta.Time(int64(sec)*1e9 + int64(nsec)) }
 
 // fillEntry answers a lookup. A name that does not exist is inode 0, which the kernel keeps like any other.
-func fillEntry(out *fuse.EntryOut, e *vfs.Entry) {
+func (r *raw) fillEntry(out *fuse.EntryOut, e *vfs.Entry) {
 	out.NodeId = uint64(e.Inode.Ino)
-	out.SetEntryTimeout(max(0, e.EntryValid))
+	out.SetEntryTimeout(r.fs.Left(e.EntryUntil))
 	if e.Inode.Ino != 0 {
 		fillAttr(&out.Attr, &e.Inode)
-		out.SetAttrTimeout(max(0, e.AttrValid))
+		out.SetAttrTimeout(r.fs.Left(e.AttrUntil))
 	}
 }
 
-func fillAttrOut(out *fuse.AttrOut, a *vfs.Attr) {
+func (r *raw) fillAttrOut(out *fuse.AttrOut, a *vfs.Attr) {
 	fillAttr(&out.Attr, &a.Inode)
-	out.SetTimeout(max(0, a.Valid))
+	out.SetTimeout(r.fs.Left(a.Until))
 }
 
 // changes turns a SETATTR into what the metadata understands.

@@ -33,7 +33,7 @@ func (r *raw) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 }
 
 func (r *raw) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return r.list(in, nameBytes, false, out.AddDirEntry, func(e fuse.DirEntry, l *vfs.Listed) bool {
+	return r.list(in, nameBytes, false, out.AddDirEntry, func(e fuse.DirEntry, _ *vfs.Listed) bool {
 		return out.AddDirEntry(e)
 	})
 }
@@ -46,7 +46,7 @@ func (r *raw) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntry
 			return false
 		}
 		if l.Full { // otherwise inode 0: the kernel looks the name up when it needs it
-			r.entry(x, &l.Entry)
+			r.fillEntry(x, &l.Entry)
 		}
 		return true
 	})
@@ -74,7 +74,7 @@ func (r *raw) list(in *fuse.ReadIn, each int, plus bool, dot func(fuse.DirEntry)
 	room := int(in.Size)
 	for room > 0 {
 		want := room/each + 1
-		ls, err := r.fs.Readdir(background, dir, meta.Cursor(at), want, plus)
+		ls, err := r.fs.Readdir(background, dir, meta.Cursor(at), want, plus, &r.refs)
 		if err != nil {
 			return status(err)
 		}
@@ -82,6 +82,7 @@ func (r *raw) list(in *fuse.ReadIn, each int, plus bool, dot func(fuse.DirEntry)
 			l := &ls[i]
 			e := fuse.DirEntry{Name: l.Name, Ino: uint64(l.Inode.Ino), Mode: formats[l.Inode.Type], Off: uint64(l.Cursor)}
 			if !add(e, l) {
+				r.unlist(ls[i:])
 				return fuse.OK
 			}
 			at = uint64(l.Cursor)
@@ -92,4 +93,13 @@ func (r *raw) list(in *fuse.ReadIn, each int, plus bool, dot func(fuse.DirEntry)
 		}
 	}
 	return fuse.OK
+}
+
+// unlist takes back the references of entries that do not fit.
+func (r *raw) unlist(ls []vfs.Listed) {
+	for i := range ls {
+		if ls[i].Full {
+			r.refs.Drop(ls[i].Inode.Ino)
+		}
+	}
 }

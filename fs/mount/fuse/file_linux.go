@@ -10,12 +10,12 @@ import (
 func (r *raw) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	m := modeOf(in.Flags)
 	m.KillPriv = in.OpenFlags&fuse.OPEN_KILL_SUIDGID != 0
-	e, o, err := r.fs.Create(background, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, in.Mode&07777, m)
+	e, o, err := r.fs.Create(background, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, in.Mode&07777, m, &r.refs)
 	if err != nil {
 		return status(err)
 	}
-	e.AttrValid = 0
-	r.entry(&out.EntryOut, &e)
+	e.AttrUntil = 0
+	r.fillEntry(&out.EntryOut, &e)
 	fillOpen(&out.OpenOut, o, m)
 	return fuse.OK
 }

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 func touch(t *testing.T, point string, fs *vfs.FS) {
 	t.Helper()
 	ctx := context.Background()
-	_, o, err := fs.Create(ctx, vfs.Caller{}, meta.Root, ".touch", 0o644, vfs.Mode{Write: true})
+	_, o, err := fs.Create(ctx, vfs.Caller{}, meta.Root, ".touch", 0o644, vfs.Mode{Write: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,21 +32,13 @@ var background = context.Background()
 
 func callerOf(h *fuse.InHeader) vfs.Caller { return vfs.Caller{UID: h.Uid, GID: h.Gid} }
 
-// entry answers with e and counts the reference that the kernel gets by it.
-func (r *raw) entry(out *fuse.EntryOut, e *vfs.Entry) {
-	if e.Inode.Ino != 0 {
-		r.refs.add(e.Inode.Ino)
-	}
-	fillEntry(out, e)
-}
-
 // newEntry answers a request that made something: validity 0 for attributes, since the kernel takes them as they are.
 func (r *raw) newEntry(out *fuse.EntryOut, e vfs.Entry, err error) fuse.Status {
 	if err != nil {
 		return status(err)
 	}
-	e.AttrValid = 0
-	r.entry(out, &e)
+	e.AttrUntil = 0
+	r.fillEntry(out, &e)
 	return fuse.OK
 }
 
@@ -55,11 +47,11 @@ func (r *raw) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse
 	if name == "." || name == ".." {
 		return r.lookupDot(dir, name, out)
 	}
-	e, err := r.fs.Lookup(background, dir, name)
+	e, err := r.fs.Lookup(background, dir, name, &r.refs)
 	if err != nil {
 		return status(err)
 	}
-	r.entry(out, &e)
+	r.fillEntry(out, &e)
 	return fuse.OK
 }
 
@@ -71,7 +63,11 @@ func (r *raw) lookupDot(dir meta.Ino, name string, out *fuse.EntryOut) fuse.Stat
 			return status(err)
 		}
 	}
+	r.refs.Add(ino)
 	a, err := r.fs.Getattr(background, ino)
+	if err != nil {
+		r.refs.Drop(ino)
+	}
 	return r.newEntry(out, vfs.Entry{Inode: a.Inode}, err)
 }
 
@@ -82,7 +78,7 @@ func (r *raw) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) 
 	if err != nil {
 		return status(err)
 	}
-	fillAttrOut(out, &a)
+	r.fillAttrOut(out, &a)
 	return fuse.OK
 }
 
@@ -102,8 +98,8 @@ func (r *raw) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) 
 	if err != nil {
 		return status(err)
 	}
-	a.Valid = 0
-	fillAttrOut(out, &a)
+	a.Until = 0
+	r.fillAttrOut(out, &a)
 	return fuse.OK
 }
 
@@ -112,17 +108,17 @@ func (r *raw) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.
 	if t == 0 || t == meta.Dir || t == meta.Symlink {
 		return fuse.EINVAL
 	}
-	e, err := r.fs.Mknod(background, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, t, in.Mode&07777, in.Rdev)
+	e, err := r.fs.Mknod(background, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, t, in.Mode&07777, in.Rdev, &r.refs)
 	return r.newEntry(out, e, err)
 }
 
 func (r *raw) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	e, err := r.fs.Mkdir(background, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, in.Mode&07777)
+	e, err := r.fs.Mkdir(background, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, in.Mode&07777, &r.refs)
 	return r.newEntry(out, e, err)
 }
 
 func (r *raw) Symlink(_ <-chan struct{}, h *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
-	e, err := r.fs.Symlink(background, callerOf(h), meta.Ino(h.NodeId), name, target)
+	e, err := r.fs.Symlink(background, callerOf(h), meta.Ino(h.NodeId), name, target, &r.refs)
 	return r.newEntry(out, e, err)
 }
 
@@ -132,7 +128,7 @@ func (r *raw) Readlink(_ <-chan struct{}, h *fuse.InHeader) ([]byte, fuse.Status
 }
 
 func (r *raw) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
-	e, err := r.fs.Link(background, meta.Ino(in.Oldnodeid), meta.Ino(in.NodeId), name)
+	e, err := r.fs.Link(background, meta.Ino(in.Oldnodeid), meta.Ino(in.NodeId), name, &r.refs)
 	return r.newEntry(out, e, err)
 }
 

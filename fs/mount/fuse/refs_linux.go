@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"dfs/fs/meta"
+	"dfs/fs/vfs"
 )
 
 const refShards = 16 // tables, so that lookups do not wait for one lock
@@ -14,8 +15,11 @@ type refs [refShards]struct {
 	counts map[meta.Ino]uint64
 }
 
-// add notes one more reference. It comes before the answer that gives it: a notify in between must find it.
-func (r *refs) add(ino meta.Ino) {
+var _ vfs.Refs = (*refs)(nil)
+
+// Add notes one more reference. It comes before the state is read that the answer is made from: a notify in between must
+// find it.
+func (r *refs) Add(ino meta.Ino) {
 	s := &r[ino%refShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -24,6 +28,9 @@ func (r *refs) add(ino meta.Ino) {
 	}
 	s.counts[ino]++
 }
+
+// Drop takes back a reference that no answer gave.
+func (r *refs) Drop(ino meta.Ino) { r.forget(ino, 1) }
 
 // forget takes n references back.
 func (r *refs) forget(ino meta.Ino, n uint64) {

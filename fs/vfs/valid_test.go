@@ -1,0 +1,134 @@
+package vfs_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"dfs/cluster/fault"
+	"dfs/fs/coherence"
+	"dfs/fs/fstest"
+	"dfs/fs/meta"
+	"dfs/fs/vfs"
+)
+
+// leased is a Coherence that lets everything be kept until the end of a lease, and calls before as a read begins.
+type leased struct {
+	vfs.Alone
+	now, until time.Duration
+	before     func(coherence.Object)
+	pin        uint64 // index that listings are read at; 0 the newest
+}
+
+func (l *leased) Read(_ context.Context, o coherence.Object, fn func(meta.View) error) (time.Duration, error) {
+	if l.before != nil {
+		l.before(o)
+	}
+	var at uint64
+	if o == coherence.List(meta.Root) {
+		at = l.pin
+	}
+	v, err := l.Store.At(at)
+	if err != nil {
+		return 0, err
+	}
+	defer v.Close()
+	return l.until - l.now, fn(v)
+}
+
+// counted is the references a kernel has.
+type counted map[meta.Ino]int
+
+func (c counted) Add(ino meta.Ino)  { c[ino]++ }
+func (c counted) Drop(ino meta.Ino) { c[ino]-- }
+
+// under returns a file system like d's whose answers c permits.
+func under(d *fstest.Drive, c *leased) *vfs.FS {
+	c.Alone = vfs.Alone{Store: d.Meta}
+	return vfs.New(d.Meta, d.Blocks, c, vfs.Options{Session: d.Meta.Session(), Boot: func() time.Duration { return c.now }})
+}
+
+// A name's validity ends when its lease did, however long its attributes took.
+func TestValidityIsNotStretchedByAWait(t *testing.T) {
+	d := fstest.NewDrive(t, vfs.Options{})
+	ino, _ := create(t, d.FS, "f")
+	c := &leased{until: 2 * time.Second}
+	c.before = func(o coherence.Object) {
+		if o == coherence.Attr(ino) {
+			c.now = 1500 * time.Millisecond // a wait for a release
+		}
+	}
+	fs := under(d, c)
+	e, err := fs.Lookup(bg, meta.Root, "f", nil)
+	must(t, err)
+	if left := fs.Left(e.EntryUntil); left != 500*time.Millisecond {
+		t.Fatalf("the name may be kept for %v", left)
+	}
+	c.now = 3 * time.Second
+	if left := fs.Left(e.EntryUntil); left != 0 {
+		t.Fatalf("after the lease the name may be kept for %v", left)
+	}
+}
+
+// An inode is counted before its attributes are read, and no longer if there is no answer.
+func TestLookupCountsBeforeItReads(t *testing.T) {
+	d := fstest.NewDrive(t, vfs.Options{})
+	ino, _ := create(t, d.FS, "f")
+	refs := counted{}
+	c := &leased{}
+	c.before = func(o coherence.Object) {
+		if o == coherence.Attr(ino) && refs[ino] == 0 {
+			t.Errorf("no reference while attributes are read")
+		}
+	}
+	fs := under(d, c)
+	_, err := fs.Lookup(bg, meta.Root, "f", refs)
+	must(t, err)
+	_, err = fs.Link(bg, ino, meta.Root, "f", refs)
+	if !errors.Is(err, fault.Exist) || refs[ino] != 1 {
+		t.Fatalf("%v, %v", err, refs)
+	}
+	_, _, err = fs.Create(bg, vfs.Caller{}, meta.Root, "f", 0o644, vfs.Mode{Write: true, Excl: true}, refs)
+	if !errors.Is(err, fault.Exist) || refs[ino] != 1 {
+		t.Fatalf("%v, %v", err, refs)
+	}
+	_, _, err = fs.Create(bg, vfs.Caller{}, meta.Root, "f", 0o644, vfs.Mode{Write: true}, refs)
+	if err != nil || refs[ino] != 2 {
+		t.Fatalf("%v, %v", err, refs)
+	}
+	e, err := fs.Mkdir(bg, vfs.Caller{}, meta.Root, "d", 0o755, refs)
+	if err != nil || refs[e.Inode.Ino] != 1 {
+		t.Fatalf("%v, %v", err, refs)
+	}
+}
+
+// Attributes in a listing are of the newest state, or not there, even if the listing is of an older one.
+func TestListingsCarryNoOldAttributes(t *testing.T) {
+	d := fstest.NewDrive(t, vfs.Options{})
+	ino, h := create(t, d.FS, "f")
+	_, _ = create(t, d.FS, "gone")
+	must(t, d.FS.Flush(bg, h))
+	d.FS.FlushAll(bg)
+	v, err := d.Meta.At(0)
+	must(t, err)
+	c := &leased{until: time.Minute, pin: v.Index()}
+	v.Close()
+	refs := counted{}
+	fs := under(d, c)
+	_, err = fs.Setattr(bg, ino, meta.SetAttr{Mask: meta.SetMode, Mode: 0o600, Time: 1}) // came and went
+	must(t, err)
+	must(t, fs.Unlink(bg, meta.Root, "gone"))
+	ls, err := fs.Readdir(bg, meta.Root, 0, 10, true, refs)
+	must(t, err)
+	i := slices.IndexFunc(ls, func(l vfs.Listed) bool { return l.Name == "f" })
+	if len(ls) != 2 || i < 0 || !ls[i].Full || ls[i].Inode.Mode != 0o600 || ls[1-i].Full {
+		t.Fatalf("%+v", ls)
+	}
+	for ino, n := range refs {
+		if want := map[bool]int{true: 1}[ino == ls[i].Inode.Ino]; n != want {
+			t.Errorf("%d references to %d", n, ino)
+		}
+	}
+}
