@@ -15,7 +15,8 @@ import (
 const (
 	choreEvery    = 250 * time.Millisecond
 	sessionExpiry = 10 * time.Minute // without a word from it
-	unsyncedMax   = 500 * time.Millisecond
+	raiseAgain    = 2 * time.Second
+	raiseSeldom   = 30 * time.Second
 )
 
 // ownChores is what each peer does for itself: sync what it was given, drop what is freed, say how it is.
@@ -109,6 +110,8 @@ func (n *Node) leaderChores(ctx context.Context) error {
 	defer tick.Stop()
 	raised := make(chan struct{}, 1)
 	var next time.Time
+	var pause time.Duration
+	there := 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -118,16 +121,23 @@ func (n *Node) leaderChores(ctx context.Context) error {
 			return nil
 		case <-raised:
 			n.raising.Store(false)
-			next = time.Now().Add(2 * time.Second)
+			next = time.Now().Add(pause)
 		case <-tick.C:
 			if !n.leading.Load() {
 				continue
 			}
 			n.lead(ctx)
+			if now := n.available(); now != there { // who came may take copies
+				there, next = now, time.Time{}
+			}
 			if !n.raising.Load() && time.Now().After(next) && n.usage().BelowExtents > 0 {
 				n.raising.Store(true)
 				go func() { // owned by this loop: it waits for raised before it ends
-					n.raise(ctx)
+					if n.raise(ctx) > 0 {
+						pause = raiseAgain
+					} else { // a walk over all extents for nothing: less often
+						pause = min(max(2*pause, raiseAgain), raiseSeldom)
+					}
 					raised <- struct{}{}
 				}()
 			}
@@ -156,17 +166,30 @@ func (n *Node) lead(ctx context.Context) {
 	warn("commits are not settled", n.keeper.Settle(ctx, words, absent))
 	sessions, err := n.sessions(ctx)
 	warn("sessions cannot be read", err)
-	warn("orphans are not reaped", n.keeper.Bury(ctx, words, sessionIDs(sessions)))
 	warn("grants of lost mounts are not ended", n.keeper.EndGrants(ctx, n.lost(sessions)))
 	warn("sessions are not ended", n.expire(ctx, sessions))
+	// Last, because a huge orphan takes all the time there is.
+	warn("orphans are not reaped", n.keeper.Bury(ctx, words, sessionIDs(sessions)))
 }
 
-func (n *Node) raise(ctx context.Context) {
+// available returns how many members can take copies.
+func (n *Node) available() (count int) {
+	v := n.roster.view()
+	for i := range v.Peers {
+		if v.Peers[i].Available() {
+			count++
+		}
+	}
+	return count
+}
+
+func (n *Node) raise(ctx context.Context) (raised int) {
 	began := time.Now()
 	raised, left, err := n.keeper.Raise(ctx)
 	if raised > 0 || err != nil && ctx.Err() == nil {
 		n.log.Info("raised copies", "extents", raised, "left", left, "took", time.Since(began).Round(time.Millisecond), "err", err)
 	}
+	return raised
 }
 
 func sessionIDs(all []state.Session) []uint64 {

@@ -82,7 +82,7 @@ func (n *Node) note() note {
 	w := note{Session: n.session, Synced: n.synced.Load(), Confirmed: n.dropped.Load(), Mounted: n.fs != nil}
 	if n.fs != nil {
 		if w.Held = n.fs.Held(); len(w.Held) > heldMax {
-			w.Held, w.Session = nil, 0
+			w.Held, w.Many = nil, true
 		}
 	}
 	return w
@@ -105,8 +105,12 @@ func (n *Node) reported(from cluster.PeerID, b []byte, taken uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.spoke[w.Session] = time.Now()
+	session := w.Session
+	if w.Many {
+		session = 0 // nothing is reaped on the word of nobody
+	}
 	n.words[from] = repair.Word{
-		Peer: from, Session: w.Session, Taken: taken, Synced: w.Synced, Dropped: w.Confirmed, Held: slices.Clone(w.Held),
+		Peer: from, Session: session, Taken: taken, Synced: w.Synced, Dropped: w.Confirmed, Held: slices.Clone(w.Held),
 	}
 }
 

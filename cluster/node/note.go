@@ -11,16 +11,17 @@ type note struct {
 	Synced    uint64     // everything this peer stores for commits up to here is on its disk
 	Confirmed uint64     // everything freed up to here is deleted from its store
 	Mounted   bool       // this peer has a mount that may hold files open
+	Many      bool       // more than heldMax: Held is empty and says nothing
 	Held      []meta.Ino // files without a name that its mount holds open; complete as of Taken in the same report
 }
 
-const heldMax = 4096 // a mount that holds more tells of none and reports Session 0: then nothing is reaped
+const heldMax = 4096 // a mount that holds more says Many: then nothing is reaped
 
 func (n note) encode() []byte {
 	b := wire.AppendUint(nil, n.Session)
 	b = wire.AppendUint(b, n.Synced)
 	b = wire.AppendUint(b, n.Confirmed)
-	b = wire.AppendBool(b, n.Mounted)
+	b = wire.AppendBool(wire.AppendBool(b, n.Mounted), n.Many)
 	held := n.Held[:min(len(n.Held), heldMax)]
 	b = wire.AppendUint(b, uint64(len(held)))
 	for _, ino := range held {
@@ -31,7 +32,7 @@ func (n note) encode() []byte {
 
 func decodeNote(b []byte) (note, error) {
 	r := wire.NewReader(b)
-	n := note{Session: r.Uint(), Synced: r.Uint(), Confirmed: r.Uint(), Mounted: r.Bool()}
+	n := note{Session: r.Uint(), Synced: r.Uint(), Confirmed: r.Uint(), Mounted: r.Bool(), Many: r.Bool()}
 	for range r.Count(heldMax) {
 		n.Held = append(n.Held, meta.Ino(r.Uint()))
 	}

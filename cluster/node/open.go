@@ -53,6 +53,7 @@ type Node struct {
 	fs      *vfs.FS // nil without a mount
 	keeper  *repair.Keeper
 	dropper repair.Dropper
+	sweeper repair.Sweeper
 
 	started   atomic.Bool // serving
 	unmounted atomic.Bool // while serving
@@ -201,7 +202,9 @@ func (n *Node) openBlocks() (err error) {
 		Log: n.log,
 	})
 	n.dropper = repair.Dropper{Self: n.id.ID(), View: n.store.newest, Store: n.blocks}
+	n.sweeper = repair.Sweeper{Store: n.blocks, Latest: n.latest, Released: n.store.Released, Rest: rest}
 	n.keeper = repair.New(repair.Options{
+		Session: n.session,
 		View:    n.store.newest,
 		Propose: n.store.Apply,
 		Members: n.pool.View,

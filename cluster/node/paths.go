@@ -3,10 +3,12 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"dfs/blockstore"
+	"dfs/cluster"
 	"dfs/cluster/admin"
 	"dfs/cluster/fault"
 	"dfs/cluster/placement"
@@ -198,11 +200,27 @@ func (n *Node) durable(ctx context.Context, v *meta.Image, i meta.Inode) (bool, 
 	if err != nil {
 		return false, err
 	}
-	want := placement.Target(i.Wish, len(n.roster.ids()))
+	members := n.roster.view()
+	all, _ := standing(&members, nil)
+	want := placement.Target(i.Wish, all)
 	for _, e := range m {
-		if len(e.Layout.Peers) < want {
+		if _, have := standing(&members, e.Layout.Peers); have < want {
 			return false, nil
 		}
 	}
 	return true, nil
+}
+
+// standing returns how many members are not lost, and how many of those are among ids.
+func standing(v *cluster.View, ids []cluster.PeerID) (all, among int) {
+	for _, p := range v.Peers {
+		if p.State == cluster.Lost {
+			continue
+		}
+		all++
+		if slices.Contains(ids, p.ID) {
+			among++
+		}
+	}
+	return all, among
 }

@@ -77,6 +77,7 @@ func (n *Node) run(ctx context.Context, fail context.CancelCauseFunc) error {
 	defer chores.end()
 	chores.run("own chores", n.ownChores)
 	chores.run("leader's chores", n.leaderChores)
+	chores.run("sweep", n.sweep)
 
 	if err := n.begin(ctx); err != nil {
 		return err

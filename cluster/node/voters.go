@@ -19,6 +19,9 @@ func (n *Node) setVoters(ctx context.Context) error {
 	}
 	v := n.roster.view()
 	voters, learners := planVoters(v.Peers, st)
+	if len(voters) == 0 {
+		return nil // nobody can take over yet
+	}
 	if sameIDs(voters, st.Voters) && sameIDs(learners, st.Learners) {
 		return nil
 	}
@@ -26,13 +29,16 @@ func (n *Node) setVoters(ctx context.Context) error {
 	return n.group.SetMembers(ctx, voters, learners)
 }
 
-// planVoters decides who votes: present voters stay while they are members, missing ones are taken from the members
-// that are alive and have caught up, oldest first. Their number is odd, or what it is already: never two.
+// planVoters decides who votes: present voters stay while they are members that are not lost, missing ones are taken from
+// the members that are alive and have caught up, oldest first. Their number is odd, or what it is already. It is never two:
+// a voter that is lost or gone stays in the count until another can take its place. No voters at all means that nothing
+// can be changed yet.
 func planVoters(peers []cluster.Peer, st raft.Status) (voters, learners []cluster.PeerID) {
 	byAge := slices.Clone(peers)
 	slices.SortFunc(byAge, func(a, b cluster.Peer) int { return cluster.ByJoined(a.Member, b.Member) })
-	want := cluster.VotersFor(len(byAge))
-	for _, p := range byAge {
+	stay := slices.DeleteFunc(slices.Clone(byAge), func(p cluster.Peer) bool { return p.State == cluster.Lost })
+	want := cluster.VotersFor(len(stay))
+	for _, p := range stay {
 		if slices.Contains(st.Voters, p.ID) {
 			voters = append(voters, p.ID)
 		}
@@ -44,7 +50,7 @@ func planVoters(peers []cluster.Peer, st raft.Status) (voters, learners []cluste
 		}
 	}
 	full := slices.Clone(voters)
-	for _, p := range byAge {
+	for _, p := range stay {
 		if len(full) < want && !slices.Contains(full, p.ID) && fit(p, st) {
 			full = append(full, p.ID)
 		}
@@ -53,6 +59,9 @@ func planVoters(peers []cluster.Peer, st raft.Status) (voters, learners []cluste
 		voters = full
 	} else if len(full) > 0 && len(full)-1 > len(voters) {
 		voters = full[:len(full)-1]
+	}
+	if len(voters) == 2 {
+		voters = slices.Clone(st.Voters)
 	}
 	for _, p := range byAge {
 		if !slices.Contains(voters, p.ID) {
