@@ -168,6 +168,9 @@ func exerciseFlags(f *pflag.FlagSet, words []string) error {
 		if f.Changed(name[2:]) || other && !slices.Contains(keep, name) {
 			continue
 		}
+		if policy, err := f.GetString("policy"); err == nil && policy == "working-set" { // has no frames
+			continue
+		}
 		if err := f.Set(name[2:], value); err != nil {
 			return err
 		}

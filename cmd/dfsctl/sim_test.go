@@ -141,6 +141,9 @@ func TestSimPagingDocument(t *testing.T) {
 	for _, policy := range []string{"fifo", "clock", "opt", "lfu", "second-chance"} {
 		simJSON(t, "1 2 3 1 2 4", "paging", "--policy", policy, "--frames", "2", "--curve", "4")
 	}
+	if code, _, errs := sim(t, "", "paging", "--exercise", "paging-classic", "--policy", "working-set"); code != 0 {
+		t.Error(code, errs)
+	}
 	doc = simJSON(t, "1 2 1 3 1", "paging", "--policy", "working-set", "--window", "2")
 	wantJSON(t, "working set", doc["faults"], "3")
 	for _, args := range [][]string{{"--policy", "best"}, {"--frames", "0"}, {"--window", "3"}, {"--policy", "working-set", "--frames", "3"}, {"--fault-time", "NaN"}} {

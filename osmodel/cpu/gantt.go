@@ -69,7 +69,7 @@ func (r Result) SVG(title string) *draw.Picture {
 			p.Box(x(s.Start), top+4, w, row-8, draw.Empty, "idle")
 		}
 	}
-	p.Text(left, bottom+45, "start", 12, draw.Ink, fmt.Sprintf("mean waiting %.2f   turnaround %.2f   response %.2f   CPU busy %.0f%%   switches %d",
+	p.Text(left, bottom+45, "start", 12, draw.Ink, fmt.Sprintf("mean waiting %.2f, turnaround %.2f, response %.2f; CPU busy %.0f%%, %d switches",
 		r.Mean.Waiting, r.Mean.Turnaround, r.Mean.Response, 100*r.Utilisation, r.Switches))
 	return p
 }

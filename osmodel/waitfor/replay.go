@@ -121,7 +121,7 @@ func (g *Graph) SVG(title string) *draw.Picture {
 		ux, uy := dx/d, dy/d
 		sx, sy := -uy*6, ux*6 // beside the straight line, so that two ways do not cover each other
 		p.Arrow(a[0]+ux*r+sx, a[1]+uy*r+sy, b[0]-ux*(r+2)+sx, b[1]-uy*(r+2)+sy, colour, 1.5)
-		p.Text(a[0]+dx*0.4+3*sx, a[1]+dy*0.4+3*sy+4, "middle", 12, draw.Ink, e.Over)
+		p.Text(a[0]+dx*0.3+2.5*sx, a[1]+dy*0.3+2.5*sy+4, "middle", 12, draw.Ink, e.Over)
 	}
 	for _, id := range shown {
 		fill := draw.Empty
