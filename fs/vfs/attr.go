@@ -64,6 +64,7 @@ func (f *FS) Setattr(ctx context.Context, ino meta.Ino, s meta.SetAttr) (Attr, e
 	if s.Mask&meta.SetSize != 0 && (s.Size < 0 || s.Size > meta.SizeMax) {
 		return Attr{}, fault.New("vfs truncate", fault.TooBig, "%d bytes", s.Size)
 	}
+	defer f.coh.Hold(true, ino)() // a directory's lock is held for its SETATTR; for files this means nothing
 	n := f.pin(ino)
 	defer f.unpin(n)
 	if s.Mask&meta.SetSize != 0 {
@@ -158,10 +159,10 @@ func (f *FS) truncate(ctx context.Context, n *node, s *meta.SetAttr) error {
 	if err := f.newest(func(v meta.View) (err error) {
 		st, err = v.Stat(n.ino)
 		return err
-	}); err != nil {
-		return stale(err)
+	}); err != nil && !errors.Is(err, fault.NotExist) { // which is for the op to say
+		return err
 	}
-	if s.Size > st.Size && st.TruncGen > 0 && st.Size%512 != 0 {
+	if st.Ino != 0 && s.Size > st.Size && st.TruncGen > 0 && st.Size%512 != 0 {
 		// The last block may hold what was cut off before: what the file grows over must be zeros.
 		b := &batch{end: st.Size + 1, early: true, done: make(chan struct{})}
 		if _, err := f.commit(ctx, n, b); err != nil {

@@ -3,6 +3,7 @@ package vfs
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"dfs/cluster/fault"
 	"dfs/fs/coherence"
@@ -175,7 +176,13 @@ func (f *FS) Unlink(ctx context.Context, dir meta.Ino, name string) error {
 
 // Rmdir removes an empty directory. fault.NotExist, NotDir, NotEmpty.
 func (f *FS) Rmdir(ctx context.Context, dir meta.Ino, name string) error {
-	defer f.coh.Hold(true, dir)()
+	held := []meta.Ino{dir}
+	_ = f.newest(func(v meta.View) error {
+		st, err := v.Lookup(dir, name)
+		held = alsoDir(held, st)
+		return err
+	})
+	defer f.coh.Hold(true, held...)()
 	_, err := f.store.Apply(ctx, meta.Rmdir{Dir: dir, Name: name, Time: f.now()})
 	return err
 }
@@ -183,31 +190,36 @@ func (f *FS) Rmdir(ctx context.Context, dir meta.Ino, name string) error {
 // Rename moves a name, by meta.Rename's rules and flags. Where it replaces a file, the bytes of the new one that this mount
 // wrote are on disk first: after a power cut either the old or the new one is there.
 func (f *FS) Rename(ctx context.Context, oldDir meta.Ino, oldName string, newDir meta.Ino, newName string, flags uint32) error {
-	dirs := []meta.Ino{oldDir, newDir}
-	if oldDir == newDir {
-		dirs = dirs[:1]
+	// What is seen here is not released and decides nothing: whether the names exist is for the op to say.
+	held := []meta.Ino{oldDir}
+	if newDir != oldDir {
+		held = append(held, newDir)
 	}
-	defer f.coh.Hold(true, dirs...)()
-	var source meta.Inode
-	replaces := false
-	err := f.newest(func(v meta.View) (err error) {
-		if source, err = v.Lookup(oldDir, oldName); err != nil {
-			return err
+	var source, target meta.Inode
+	_ = f.newest(func(v meta.View) (err error) {
+		if source, err = v.Lookup(oldDir, oldName); err == nil {
+			target, err = v.Lookup(newDir, newName)
 		}
-		_, err = v.Lookup(newDir, newName)
-		replaces = err == nil
-		return nil
-	})
-	if err != nil {
 		return err
-	}
-	if replaces && source.Type == meta.File {
+	})
+	held = alsoDir(alsoDir(held, source), target)
+	defer f.coh.Hold(true, held...)()
+	if target.Ino != 0 && source.Type == meta.File {
 		if err := f.harden(ctx, source.Ino); err != nil {
 			return err
 		}
 	}
-	_, err = f.store.Apply(ctx, meta.Rename{
+	_, err := f.store.Apply(ctx, meta.Rename{
 		OldDir: oldDir, OldName: oldName, NewDir: newDir, NewName: newName, Flags: flags, Time: f.now(),
 	})
 	return err
+}
+
+// alsoDir adds st to the directories whose locks a request holds, if it is one: a directory that is moved or removed is
+// locked like those that name it.
+func alsoDir(held []meta.Ino, st meta.Inode) []meta.Ino {
+	if st.Type != meta.Dir || slices.Contains(held, st.Ino) {
+		return held
+	}
+	return append(held, st.Ino)
 }

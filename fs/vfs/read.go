@@ -72,7 +72,7 @@ func (f *FS) ownBytes(ctx context.Context, n *node, off, size int64) (own []run,
 }
 
 // readCommitted fills p from the committed map and returns how many bytes there are if the file ends no earlier
-// than end. Extents that are gone were replaced: the map is read again, then at the newest index.
+// than end. Extents that are gone were replaced, and that was released before they went: the map is read again.
 func (f *FS) readCommitted(ctx context.Context, h *handle, off int64, p []byte, end int64) (int, error) {
 	far := h.seq.ahead(off, len(p))
 	var last extent.Map
@@ -91,12 +91,7 @@ func (f *FS) readCommitted(ctx context.Context, h *handle, off int64, p []byte, 
 			}
 			return err
 		}
-		var err error
-		if try == 0 {
-			_, err = f.coh.Read(ctx, coherence.Bytes(h.n.ino), look)
-		} else {
-			err = f.newest(look)
-		}
+		_, err := f.coh.Read(ctx, coherence.Bytes(h.n.ino), look)
 		if errors.Is(err, fault.NotExist) {
 			return 0, fault.Because("vfs read", fault.Stale, err)
 		}
