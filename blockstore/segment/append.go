@@ -38,6 +38,21 @@ func (s *Store) Put(ctx context.Context, batches ...blockstore.Batch) error {
 	return s.pressed(ctx)
 }
 
+// spare refuses a put that would eat into the disk's reserve. fault.NoSpace.
+func (s *Store) spare(need int64) error {
+	if s.o.Free == nil || need == 0 {
+		return nil
+	}
+	free, err := s.o.Free()
+	if err != nil {
+		return fault.Wrap("segment put", err)
+	}
+	if free-need < s.o.Reserve {
+		return fault.New("segment put", fault.NoSpace, "%d bytes are free on the disk, and %d of them are kept for the log", free, s.o.Reserve)
+	}
+	return nil
+}
+
 func (s *Store) put(ctx context.Context, batches []blockstore.Batch) error {
 	s.appendMu.Lock()
 	defer s.appendMu.Unlock()
@@ -69,6 +84,9 @@ func (s *Store) put(ctx context.Context, batches []blockstore.Batch) error {
 		records = append(records, r)
 	}
 	if err := s.room(need); err != nil {
+		return err
+	}
+	if err := s.spare(need); err != nil {
 		return err
 	}
 	return s.append(ctx, "segment put", records)

@@ -72,6 +72,11 @@ type Options struct {
 	// and compaction.
 	Capacity int64
 
+	// Free returns the bytes left on the disk, and Reserve says how many of them puts leave for others: a log and
+	// its state lie there too, and must go on, so that what fills the disk can be deleted. nil: not asked.
+	Free    func() (int64, error)
+	Reserve int64
+
 	// SegmentBytes is where a segment ends and the next begins; default a thousandth of Capacity, but 64 MiB to 1 GiB;
 	// at most a sixteenth of Capacity. Small ones compact in smaller steps, large ones need fewer descriptors (one each).
 	SegmentBytes int64

@@ -217,3 +217,27 @@ func TestCapacity(t *testing.T) {
 		}
 	}
 }
+
+// Another log shares the disk: puts leave it the reserve, deletes go on.
+func TestPutsLeaveTheReserve(t *testing.T) {
+	free := int64(1 << 20)
+	s, err := Open(t.TempDir(), Options{Free: func() (int64, error) { return free, nil }, Reserve: 1 << 19})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	first, second := storetest.Extent(1, 8), storetest.Extent(2, 8)
+	if err := s.Put(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	free = 1 << 19
+	if err := s.Put(t.Context(), second); !errors.Is(err, fault.NoSpace) {
+		t.Fatalf("a put into the reserve: %v", err)
+	}
+	if err := s.Put(t.Context(), first); err != nil {
+		t.Errorf("what is there already needs no room: %v", err)
+	}
+	if err := s.Delete(t.Context(), blockstore.Span{Extent: first.ID, Count: 8}); err != nil {
+		t.Errorf("delete on a full disk: %v", err)
+	}
+}

@@ -8,12 +8,18 @@ import (
 
 // offer returns what a peer offers that was not told: nine tenths of what is free where its data lies.
 func offer(dir string) (int64, error) {
+	free, err := freeSpace(dir)
+	return free / 10 * 9, err
+}
+
+// freeSpace returns what is free where dir lies.
+func freeSpace(dir string) (int64, error) {
 	p, err := windows.UTF16PtrFromString(dir)
 	var free uint64
 	if err == nil {
 		err = windows.GetDiskFreeSpaceEx(p, &free, nil, nil)
 	}
-	return int64(free / 10 * 9), fault.Because("free space of "+dir, fault.Other, err)
+	return int64(free), fault.Because("free space of "+dir, fault.Other, err)
 }
 
 func load() float64 { return 0 }

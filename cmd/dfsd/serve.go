@@ -142,15 +142,22 @@ func awaitEnd(ctx context.Context, ended <-chan error, cfg Config, log *slog.Log
 	}
 }
 
-// clearMount takes away what a crashed daemon of this data directory left mounted, wherever that was, and makes the
-// mount point where there is none. The caller holds the lock, so no daemon serves those mounts.
+// clearMount takes away what a crashed daemon of this data directory left mounted elsewhere, and makes the mount point
+// where there is none. What it left at the mount point itself stays until the moment the drive is mounted there again:
+// meanwhile programs get an error, and do not write into the directory beneath. The caller holds the lock, so no daemon
+// serves those mounts.
 func clearMount(cfg cli.Config, log *slog.Logger) error {
 	mounts, err := cli.Mounts()
 	if err != nil {
 		return err
 	}
+	there := false
 	for _, m := range mounts {
 		if m.Data != cfg.Data {
+			continue
+		}
+		if m.Point == cfg.Mount {
+			there = true
 			continue
 		}
 		log.Warn("a crashed daemon left its mount behind: detached", "mount", m.Point)
@@ -158,7 +165,7 @@ func clearMount(cfg cli.Config, log *slog.Logger) error {
 			return cli.Hint(err, "fusermount3 -uz %s", m.Point)
 		}
 	}
-	if cfg.Mount == "" {
+	if cfg.Mount == "" || there {
 		return nil
 	}
 	for _, m := range mounts {
