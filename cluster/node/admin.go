@@ -144,7 +144,11 @@ func (n *Node) Leave(ctx context.Context) error {
 		defer cancel()
 		return errors.Join(err, set(back, cluster.Alive))
 	}
-	_, err := n.store.propose(ctx, state.RemoveMember{ID: self})
+	// Applied here is enough: a peer that is no member is not told any more what is released.
+	_, raw, err := n.group.ProposeApplied(ctx, state.Encode(state.RemoveMember{ID: self}))
+	if err == nil {
+		_, err = state.DecodeResult(raw)
+	}
 	return err
 }
 

@@ -16,7 +16,7 @@ const (
 	choreEvery    = 250 * time.Millisecond
 	sessionExpiry = 10 * time.Minute // without a word from it
 	raiseAgain    = 2 * time.Second
-	raiseSeldom   = 30 * time.Second
+	raiseSeldom   = time.Minute
 )
 
 // ownChores is what each peer does for itself: sync what it was given, drop what is freed, say how it is.
@@ -28,6 +28,9 @@ func (n *Node) ownChores(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		}
+		if n.roster.tick() {
+			n.net.Recheck()
 		}
 		n.syncOwn(ctx)
 		if done, err := n.dropper.Pass(ctx, n.store.released.prefix()); err != nil {
@@ -111,7 +114,6 @@ func (n *Node) leaderChores(ctx context.Context) error {
 	raised := make(chan struct{}, 1)
 	var next time.Time
 	var pause time.Duration
-	there := 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -127,17 +129,12 @@ func (n *Node) leaderChores(ctx context.Context) error {
 				continue
 			}
 			n.lead(ctx)
-			if now := n.available(); now != there { // who came may take copies
-				there, next = now, time.Time{}
-			}
 			if !n.raising.Load() && time.Now().After(next) && n.usage().BelowExtents > 0 {
 				n.raising.Store(true)
 				go func() { // owned by this loop: it waits for raised before it ends
-					if n.raise(ctx) > 0 {
-						pause = raiseAgain
-					} else { // a walk over all extents for nothing: less often
-						pause = min(max(2*pause, raiseAgain), raiseSeldom)
-					}
+					began := time.Now()
+					n.raise(ctx)
+					pause = min(max(9*time.Since(began), raiseAgain), raiseSeldom) // a walk over all extents, perhaps for nothing
 					raised <- struct{}{}
 				}()
 			}
@@ -172,24 +169,12 @@ func (n *Node) lead(ctx context.Context) {
 	warn("orphans are not reaped", n.keeper.Bury(ctx, words, sessionIDs(sessions)))
 }
 
-// available returns how many members can take copies.
-func (n *Node) available() (count int) {
-	v := n.roster.view()
-	for i := range v.Peers {
-		if v.Peers[i].Available() {
-			count++
-		}
-	}
-	return count
-}
-
-func (n *Node) raise(ctx context.Context) (raised int) {
+func (n *Node) raise(ctx context.Context) {
 	began := time.Now()
 	raised, left, err := n.keeper.Raise(ctx)
 	if raised > 0 || err != nil && ctx.Err() == nil {
 		n.log.Info("raised copies", "extents", raised, "left", left, "took", time.Since(began).Round(time.Millisecond), "err", err)
 	}
-	return raised
 }
 
 func sessionIDs(all []state.Session) []uint64 {

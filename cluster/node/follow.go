@@ -59,7 +59,7 @@ func (n *Node) reset(index uint64) {
 	n.driver.Reset(index)
 }
 
-// readMembers brings the roster up to the facts, and cuts links to peers that are members no longer.
+// readMembers brings the roster up to the facts.
 func (n *Node) readMembers() error {
 	var ms []cluster.Member
 	err := n.store.facts(func(v state.View) (err error) {
@@ -70,7 +70,6 @@ func (n *Node) readMembers() error {
 		return err
 	}
 	n.roster.setMembers(n.machine.Applied(), ms)
-	n.net.Recheck()
 	return nil
 }
 

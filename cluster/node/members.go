@@ -25,7 +25,11 @@ type roster struct {
 	voters  map[cluster.PeerID]bool
 	addrs   map[cluster.PeerID]string // where members were found, newer than the facts
 	hints   map[cluster.PeerID]hints
+	parting map[cluster.PeerID]int // no members any more; ticks until their links are cut
 }
+
+// partingTicks is how long a peer that was removed is still spoken to: it must learn that it was.
+const partingTicks = 8
 
 func newRoster(self cluster.PeerID, known []cluster.Member) *roster {
 	r := &roster{
@@ -33,6 +37,8 @@ func newRoster(self cluster.PeerID, known []cluster.Member) *roster {
 		voters: map[cluster.PeerID]bool{},
 		addrs:  map[cluster.PeerID]string{},
 		hints:  map[cluster.PeerID]hints{},
+
+		parting: map[cluster.PeerID]int{},
 	}
 	r.setMembers(0, known)
 	return r
@@ -42,11 +48,30 @@ func newRoster(self cluster.PeerID, known []cluster.Member) *roster {
 func (r *roster) setMembers(index uint64, ms []cluster.Member) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for id := range r.members {
+		r.parting[id] = partingTicks
+	}
 	r.index = index
 	r.members = make(map[cluster.PeerID]cluster.Member, len(ms))
 	for _, m := range ms {
 		r.members[m.ID] = m
+		delete(r.parting, m.ID)
 	}
+}
+
+// tick lets time pass, and reports whether links are to be cut.
+func (r *roster) tick() (cut bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, left := range r.parting {
+		if left--; left <= 0 {
+			delete(r.parting, id)
+			cut = true
+		} else {
+			r.parting[id] = left
+		}
+	}
+	return cut
 }
 
 func (r *roster) setVoters(ids []cluster.PeerID) {
@@ -86,13 +111,13 @@ func (r *roster) addr(id cluster.PeerID) (string, bool) {
 	return m.Addr, ok && m.Addr != ""
 }
 
-// isMember reports whether a peer belongs to the cluster as far as this one knows. Before it knows anyone
+// isMember reports whether a peer belongs to the cluster as far as this one knows, or did a moment ago. Before it knows anyone
 // (it has just joined), whoever has a certificate does.
 func (r *roster) isMember(id cluster.PeerID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, ok := r.members[id]
-	return ok || len(r.members) == 0
+	return ok || len(r.members) == 0 || r.parting[id] > 0
 }
 
 func (r *roster) member(id cluster.PeerID) (cluster.Member, bool) {

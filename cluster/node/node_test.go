@@ -133,6 +133,7 @@ func (l *live) voters() int { return len(l.group.Status().Voters) }
 func content(n int) []byte { return bytes.Repeat([]byte("0123456789abcdef"), n*blockstore.Size/16) }
 
 func TestOnePeerStartsServesStopsAndStartsAgain(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "a")
 	a := up(t, data)
 	s, err := a.Status(t.Context())
@@ -177,6 +178,7 @@ func TestOnePeerStartsServesStopsAndStartsAgain(t *testing.T) {
 }
 
 func TestTwoPeers(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	a := up(t, filepath.Join(dir, "a"))
 	a.write("early", content(9))
@@ -228,6 +230,7 @@ func TestTwoPeers(t *testing.T) {
 
 // The peer that made the cluster, its only voter, can leave: what it holds and its vote go to the other first.
 func TestTheFounderLeaves(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	a := up(t, filepath.Join(dir, "a"))
 	a.write("f", content(4))

@@ -177,6 +177,15 @@ func TestTheRosterJoinsFactsAndHints(t *testing.T) {
 	if addr(2) != "b:2" {
 		t.Errorf("%q", addr(2))
 	}
+	r.setMembers(8, []cluster.Member{{ID: pid(1)}, {ID: pid(2)}})
+	for range partingTicks - 1 {
+		if r.tick() || !r.isMember(pid(3)) {
+			t.Error("a peer that was removed is cut off before it can know")
+		}
+	}
+	if !r.tick() || r.isMember(pid(3)) || r.tick() || !r.isMember(pid(2)) {
+		t.Error("a peer that was removed is never cut off, or another is")
+	}
 }
 
 func TestHealth(t *testing.T) {
