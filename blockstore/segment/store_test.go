@@ -2,6 +2,7 @@ package segment
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
