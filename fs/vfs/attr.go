@@ -20,7 +20,9 @@ func (f *FS) stat(ctx context.Context, ino meta.Ino, obj coherence.Object) (Attr
 	var giveUp time.Time
 	for try := 0; ; try++ {
 		var st meta.Inode
+		var at uint64
 		until, err := f.read(ctx, obj, func(v meta.View) (err error) {
+			at = v.Index()
 			st, err = v.Stat(ino)
 			return err
 		})
@@ -31,7 +33,7 @@ func (f *FS) stat(ctx context.Context, ino meta.Ino, obj coherence.Object) (Attr
 			return Attr{}, err
 		}
 		if !f.foreign(st) {
-			return f.overlay(Attr{st, until}), nil
+			return f.overlay(Attr{st, until}, at), nil
 		}
 		if try == 0 {
 			giveUp = f.o.Now().Add(f.o.RecallWait)
@@ -40,21 +42,6 @@ func (f *FS) stat(ctx context.Context, ino meta.Ino, obj coherence.Object) (Attr
 			return Attr{st, 0}, nil // what is committed is right: nothing newer was promised to anybody
 		}
 	}
-}
-
-// overlay lays this mount's uncommitted state over committed attributes. Such an answer may not be kept.
-func (f *FS) overlay(a Attr) Attr {
-	n := f.known(a.Inode.Ino)
-	if n == nil {
-		return a
-	}
-	n.mu.Lock()
-	if n.overlayLocked(&a.Inode) {
-		a.Until = 0
-	}
-	n.mu.Unlock()
-	f.unpin(n)
-	return a
 }
 
 // Setattr changes attributes; s.Ino is set here and s.Time is when. On a file that is this mount's alone they wait for the close;
@@ -164,7 +151,7 @@ func (f *FS) truncate(ctx context.Context, n *node, s *meta.SetAttr) error {
 	}
 	if st.Ino != 0 && s.Size > st.Size && st.TruncGen > 0 && st.Size%512 != 0 {
 		// The last block may hold what was cut off before: what the file grows over must be zeros.
-		b := &batch{end: st.Size + 1, early: true, done: make(chan struct{})}
+		b := &batch{end: st.Size + 1, done: make(chan struct{})}
 		if _, err := f.commit(ctx, n, b); err != nil {
 			return err
 		}

@@ -31,6 +31,7 @@ type part struct {
 
 // base is the state a commit builds on.
 type base struct {
+	index uint64 // of the view
 	inode meta.Inode
 	at    int64 // where the tail goes
 }
@@ -102,6 +103,7 @@ func (f *FS) look(ctx context.Context, n *node, b *batch, parts *[]*part) (base,
 	var on base
 	var reads []func() error
 	err := f.newest(func(v meta.View) (err error) {
+		on.index = v.Index()
 		if on.inode, err = v.Stat(n.ino); err != nil {
 			return err
 		}
@@ -323,11 +325,13 @@ func (f *FS) propose(ctx context.Context, n *node, b *batch, on base, parts []*p
 				op.Attrs.Ino = n.ino
 			}
 		}
-		if last && !b.early {
-			res, err = f.store.Apply(ctx, op)
-		} else {
-			res, err = f.applied(ctx, op)
+		from := int64(everything)
+		if !last {
+			from = op.Extents[len(op.Extents)-1].End()
 		}
+		n.ask(b, on.index)
+		res, err = f.applied(ctx, op)
+		f.answer(n, b, &op, res, from, err)
 		if err != nil || last {
 			return res, err
 		}

@@ -32,6 +32,15 @@ func TestContractSmallBuffers(t *testing.T) {
 	})
 }
 
+// TestContractEarly runs the contract on a store that can answer before a release.
+func TestContractEarly(t *testing.T) {
+	fstest.Run(t, func(t *testing.T) fstest.Tree {
+		fs, _, _, _ := two(t, vfs.Options{DirtyBytes: 64 << 10, FileBytes: 32 << 10})
+		running(t, fs)
+		return fstest.Paths(fs)
+	})
+}
+
 // running runs fs until the test ends.
 func running(t *testing.T, fs *vfs.FS) {
 	ctx, cancel := context.WithCancel(context.Background())

@@ -70,8 +70,8 @@ func (f *FS) addAttributes(dir meta.Ino, ls []Listed, until time.Duration, refs 
 			if err != nil || st.Ino != ls[i].Inode.Ino {
 				continue
 			}
-			a := f.overlay(Attr{st, until})
-			ls[i].Full = !f.foreign(st)
+			a, wait := f.tryOverlay(Attr{st, until}, v.Index())
+			ls[i].Full = !f.foreign(st) && wait == nil
 			ls[i].Entry = Entry{Inode: a.Inode, EntryUntil: until, AttrUntil: a.Until}
 		}
 		return nil

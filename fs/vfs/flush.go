@@ -24,9 +24,10 @@ type batch struct {
 	mtime    meta.Time
 	attrs    meta.SetAttr
 	endGrant bool
-	sync     bool // to be synced before it is committed
-	synced   bool // it was, at all peers that hold it
-	early    bool // not waiting for the release
+	sync     bool    // to be synced before it is committed
+	synced   bool    // it was, at all peers that hold it
+	from     int64   // what lies before is committed
+	asking   *asking // the op under way; nil none. Like from under node.mu
 
 	prev *batch        // must be committed first; nil none
 	done chan struct{} // closed when committed or failed
@@ -62,10 +63,12 @@ func (f *FS) flush(ctx context.Context, n *node, h how) error {
 	b := n.takeLocked(h)
 	n.mu.Unlock()
 	n.give()
-	if b != nil {
-		return f.run(ctx, n, b)
-	}
-	if last != nil {
+	switch {
+	case b != nil:
+		if err := f.run(ctx, n, b); err != nil {
+			return err
+		}
+	case last != nil:
 		if err := last.wait(ctx); err != nil {
 			return err
 		}
@@ -92,6 +95,7 @@ func (f *FS) released(ctx context.Context, n *node, h how) error {
 		n.index = 0
 	}
 	n.mu.Unlock()
+	f.forgetReleased(n)
 	return nil
 }
 
@@ -111,7 +115,7 @@ func (n *node) takeLocked(h how) *batch {
 	b := &batch{
 		runs: runs, tail: n.tail, cost: cost + int64(len(n.tail)),
 		extend: n.extend, mtime: n.mtime, attrs: n.pending,
-		endGrant: h.endGrant && n.granted, sync: h.sync || n.replaced, early: h.early,
+		endGrant: h.endGrant && n.granted, sync: h.sync || n.replaced,
 	}
 	n.tail, n.extend, n.mtime, n.pending, n.replaced = nil, 0, 0, meta.SetAttr{}, false
 	n.startLocked(b)
@@ -121,7 +125,7 @@ func (n *node) takeLocked(h how) *batch {
 // takeWindowLocked turns one full window into a batch under way. The caller has the turn.
 func (n *node) takeWindowLocked(w int64) *batch {
 	runs, cost := n.dirty.take(w)
-	b := &batch{runs: runs, cost: cost, mtime: n.mtime, sync: n.replaced, early: true}
+	b := &batch{runs: runs, cost: cost, mtime: n.mtime, sync: n.replaced}
 	if n.dirty.empty() {
 		n.mtime, n.replaced = 0, false
 	}
@@ -137,7 +141,7 @@ func (n *node) startLocked(b *batch) {
 	n.inflight = append(n.inflight, b)
 }
 
-// run places and commits a batch, and returns when it is done.
+// run places and commits a batch, and returns when that is applied here. It never waits for its release.
 func (f *FS) run(ctx context.Context, n *node, b *batch) error {
 	res, err := f.commit(ctx, n, b)
 	if err != nil && errors.Is(err, fault.Stale) {
@@ -149,12 +153,7 @@ func (f *FS) run(ctx context.Context, n *node, b *batch) error {
 	case err == nil:
 		n.inflight = slices.DeleteFunc(n.inflight, func(x *batch) bool { return x == b })
 		n.failed = 0
-		if b.early {
-			n.index = max(n.index, res.Index)
-		}
-		if n.granted {
-			n.base = max(n.base, res.Inode.Size)
-		}
+		n.index = max(n.index, res.Index)
 		if b.endGrant {
 			n.granted, n.queued = false, false
 		}
@@ -168,6 +167,7 @@ func (f *FS) run(ctx context.Context, n *node, b *batch) error {
 	n.mu.Unlock()
 	b.prev = nil
 	close(b.done)
+	f.forgetReleased(n)
 	if err != nil {
 		f.o.Log.Warn("flush failed; the bytes stay in memory", "ino", n.ino, "err", err)
 	}

@@ -163,7 +163,7 @@ func (f *FS) Link(ctx context.Context, ino, dir meta.Ino, name string, refs Refs
 		return Entry{}, err
 	}
 	e := f.made(ctx, dir, name, res.Inode)
-	e.Inode = f.overlay(Attr{Inode: e.Inode}).Inode
+	e.Inode = f.overlay(Attr{Inode: e.Inode}, res.Index).Inode
 	return e, nil
 }
 

@@ -19,8 +19,10 @@ type node struct {
 
 	mu       sync.Mutex
 	dirty    dirty
-	tail     []byte // bytes of O_APPEND writes whose place is not decided yet; only while dirty and inflight are empty
-	inflight []*batch
+	tail     []byte       // bytes of O_APPEND writes whose place is not decided yet; only while dirty and inflight are empty
+	inflight []*batch     // placed and committed now, in this order
+	settled  []*settled   // committed and not known to be released, in order
+	dropped  uint64       // index of the newest commit that was released and is in every view from then on
 	extend   int64        // size set here beyond the bytes, on a granted file
 	mtime    meta.Time    // of the last write not committed; 0 none
 	pending  meta.SetAttr // attributes set here, riding on the next commit
@@ -70,7 +72,7 @@ func (f *FS) unpin(n *node) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.granted && !n.unflushedLocked() {
+	if !n.granted && !n.unflushedLocked() && len(n.settled) == 0 {
 		delete(f.nodes, n.ino)
 	}
 }
@@ -104,31 +106,15 @@ func (n *node) costLocked() int64 {
 	return cost
 }
 
-// endLocked returns the size this mount's own writes give the file, 0 where they do not.
+// endLocked returns the size this mount's own writes give the file, 0 where they do not: those that are not committed.
 func (n *node) endLocked() int64 {
 	end := max(n.dirty.end(), n.extend)
 	for _, b := range n.inflight {
-		end = max(end, b.end)
+		if b.from != everything {
+			end = max(end, b.end)
+		}
 	}
 	return end
-}
-
-// overlayLocked lays what is not committed yet over the committed attributes st, and reports whether it changed
-// anything.
-func (n *node) overlayLocked(st *meta.Inode) bool {
-	if !n.unflushedLocked() {
-		return false
-	}
-	st.Size = max(st.Size, n.endLocked()) + int64(len(n.tail))
-	cost := n.costLocked()
-	st.Blocks += uint64((cost + 511) / 512)
-	for _, b := range n.inflight {
-		applyAttrs(st, b.attrs)
-		laterTime(st, b.mtime)
-	}
-	applyAttrs(st, n.pending)
-	laterTime(st, n.mtime)
-	return true
 }
 
 func laterTime(st *meta.Inode, t meta.Time) {
@@ -246,7 +232,9 @@ func (n *node) giveBackLocked() int64 {
 	var tail []byte
 	for _, b := range n.inflight {
 		for _, r := range b.runs {
-			n.dirty.write(r.off, r.data)
+			if c, ok := r.clip(b.from, everything); ok {
+				n.dirty.write(c.off, c.data)
+			}
 		}
 		n.mtime = max(n.mtime, b.mtime)
 		n.extend = max(n.extend, b.extend)

@@ -29,87 +29,92 @@ func (f *FS) Read(ctx context.Context, id Handle, off int64, p []byte) (int, err
 	if off < 0 || len(p) == 0 || off > meta.SizeMax {
 		return 0, nil
 	}
-	// Own bytes first: what leaves the buffer after this look is in the map already when that is read.
-	own, end, err := f.ownBytes(ctx, n, off, int64(len(p)))
-	if err != nil {
-		return 0, err
+	if done, err := f.readDirty(ctx, n, off, p); done || err != nil {
+		return len(p), err
 	}
-	if len(own) == 1 && len(own[0].data) == len(p) {
-		return copy(p, own[0].data), nil
-	}
-	got, err := f.readCommitted(ctx, h, off, p, end)
-	if err != nil {
-		return 0, err
-	}
-	for _, r := range own {
-		if r.off-off < int64(got) {
-			copy(p[r.off-off:got], r.data)
-		}
-	}
-	return got, nil
+	return f.readUnder(ctx, h, off, p)
 }
 
-// ownBytes returns copies of what this mount has written and not committed in [off, off+size), later over earlier,
-// and the end that its writes give the file.
-func (f *FS) ownBytes(ctx context.Context, n *node, off, size int64) (own []run, end int64, err error) {
+// readDirty fills p if one run of dirty bytes does. It commits a tail first: where its bytes are is known only then.
+func (f *FS) readDirty(ctx context.Context, n *node, off int64, p []byte) (done bool, err error) {
 	n.mu.Lock()
 	for len(n.tail) > 0 || slices.ContainsFunc(n.inflight, func(b *batch) bool { return len(b.tail) > 0 }) {
-		n.mu.Unlock() // where these bytes are is known only when they are committed
+		n.mu.Unlock()
 		if err := f.flush(ctx, n, how{early: true}); err != nil {
-			return nil, 0, err
+			return false, err
 		}
 		n.mu.Lock()
 	}
 	defer n.mu.Unlock()
-	for _, b := range n.inflight {
-		for _, r := range b.runs {
-			if c, ok := r.clip(off, off+size); ok {
-				own = append(own, c) // immutable while under way
-			}
-		}
-	}
-	return append(own, n.dirty.overlap(off, size)...), n.endLocked(), nil
+	own := n.dirty.overlap(off, int64(len(p)))
+	return len(own) == 1 && copy(p, own[0].data) == len(p), nil
 }
 
-// readCommitted fills p from the committed map and returns how many bytes there are if the file ends no earlier
-// than end. Extents that are gone were replaced, and that was released before they went: the map is read again.
-func (f *FS) readCommitted(ctx context.Context, h *handle, off int64, p []byte, end int64) (int, error) {
+// readUnder fills p from the committed map and what this mount has written over it, and returns how many bytes there are. Extents
+// that are gone were replaced, and that was released before they went: the map is read again.
+func (f *FS) readUnder(ctx context.Context, h *handle, off int64, p []byte) (int, error) {
+	n := h.n
 	far := h.seq.ahead(off, len(p))
 	var last extent.Map
 	for try := 0; ; try++ {
-		var got int
 		var m extent.Map
 		var st meta.Inode
-		look := func(v meta.View) (err error) {
-			if st, err = v.Stat(h.n.ino); err != nil {
+		var at uint64
+		_, err := f.coh.Read(ctx, coherence.Bytes(n.ino), func(v meta.View) (err error) {
+			at, m = v.Index(), nil
+			if st, err = v.Stat(n.ino); err != nil {
 				return err
 			}
-			got = int(max(0, min(max(st.Size, end)-off, int64(len(p)))))
 			// Beyond the committed size there is nothing of the map's.
-			if k := min(off+int64(got)+far, st.Size) - off; k > 0 {
-				m, err = v.Extents(h.n.ino, off, k)
+			if k := min(off+int64(len(p))+far, st.Size) - off; k > 0 {
+				m, err = v.Extents(n.ino, off, k)
 			}
 			return err
+		})
+		if err != nil {
+			return 0, stale(err)
 		}
-		_, err := f.coh.Read(ctx, coherence.Bytes(h.n.ino), look)
-		if errors.Is(err, fault.NotExist) {
-			return 0, fault.Because("vfs read", fault.Stale, err)
-		}
+		over, whole, err := f.lay(ctx, n, at, st.Written, off, int64(len(p)))
 		if err != nil {
 			return 0, err
 		}
-		err = f.fill(ctx, h, m, off, p[:got])
-		if err == nil {
+		if !whole && try < rereadsMax {
+			continue
+		}
+		got := int(max(0, min(max(st.Size, over.end)-off, int64(len(p)))))
+		if err = f.fill(ctx, h, m, off, p[:got]); err == nil {
 			if st.Size < off+int64(got) {
 				clear(p[max(0, st.Size-off):got]) // the last block may hold what was truncated away
 			}
+			err = f.layOver(ctx, over, off, p[:got])
+		}
+		if err == nil {
 			return got, nil
 		}
 		gone := errors.Is(err, fault.NotExist) || errors.Is(err, fault.Damaged)
-		if !gone || try == rereadsMax || try > 0 && sameSpans(m, last) {
+		if !gone || try >= rereadsMax || try > 0 && sameSpans(m, last) {
 			return 0, fault.Wrap("vfs read", err)
 		}
 		last = m
+	}
+}
+
+// lay returns what lies over a range of the view at. It is not whole if what is missing in the view has been forgotten here
+// since: it was released, and another view has it.
+func (f *FS) lay(ctx context.Context, n *node, at, written uint64, off, size int64) (l layer, whole bool, err error) {
+	for {
+		n.mu.Lock()
+		l, wait := n.layLocked(at, written, off, size)
+		whole := at >= n.dropped
+		n.mu.Unlock()
+		if wait == nil {
+			return l, whole, nil
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return layer{}, false, fault.Because("vfs read", fault.Timeout, ctx.Err())
+		}
 	}
 }
 

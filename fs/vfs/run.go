@@ -34,6 +34,7 @@ func (f *FS) Run(ctx context.Context) error {
 // flushIdle flushes, in the background, what was last written before then.
 func (f *FS) flushIdle(then time.Time) {
 	for _, n := range f.all() {
+		f.forgetReleased(n)
 		n.mu.Lock()
 		due := n.owesLocked() && len(n.inflight) == 0 && !n.touched.After(then)
 		if due && n.failed > 0 {

@@ -121,7 +121,9 @@ func (f *FS) append(ctx context.Context, n *node, p []byte) error {
 // killPriv drops setuid, and setgid where the group may execute, with the commit that the write will need anyway.
 func (f *FS) killPriv(n *node) error {
 	var st meta.Inode
+	var at uint64
 	if err := f.newest(func(v meta.View) (err error) {
+		at = v.Index()
 		st, err = v.Stat(n.ino)
 		return err
 	}); err != nil {
@@ -129,7 +131,7 @@ func (f *FS) killPriv(n *node) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.overlayLocked(&st)
+	n.overlayLocked(&st, at)
 	if mode := WithoutPriv(st.Mode); mode != st.Mode {
 		n.pending = mergeAttrs(n.pending, meta.SetAttr{Ino: n.ino, Mask: meta.SetMode, Mode: mode, Time: f.now()})
 	}
