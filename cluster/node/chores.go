@@ -81,7 +81,7 @@ func (n *Node) say() {
 		Addr:     n.advertised(n.net.Addr()),
 		Version:  n.cfg.Version,
 		Stored:   u.Live,
-		Capacity: n.cfg.Capacity,
+		Capacity: n.capacity(u.Live),
 		Reserve:  n.cfg.Capacity / 100,
 		Load:     load() / float64(runtime.NumCPU()),
 		Synced:   n.synced.Load(),
@@ -102,7 +102,7 @@ func (n *Node) heard() {
 		all[id] = hints{seen: h.Seen, stored: h.Report.Stored, capacity: h.Report.Capacity, load: h.Report.Load}
 	}
 	own := n.blocks.Usage()
-	all[n.id.ID()] = hints{seen: cluster.Alive, stored: own.Live, capacity: n.cfg.Capacity, load: load()}
+	all[n.id.ID()] = hints{seen: cluster.Alive, stored: own.Live, capacity: n.capacity(own.Live), load: load()}
 	n.roster.hint(all)
 	n.roster.setVoters(n.group.Status().Voters)
 }

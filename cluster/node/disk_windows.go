@@ -6,12 +6,6 @@ import (
 	"dfs/cluster/fault"
 )
 
-// offer returns what a peer offers that was not told: nine tenths of what is free where its data lies.
-func offer(dir string) (int64, error) {
-	free, err := freeSpace(dir)
-	return free / 10 * 9, err
-}
-
 // freeSpace returns what is free where dir lies.
 func freeSpace(dir string) (int64, error) {
 	p, err := windows.UTF16PtrFromString(dir)

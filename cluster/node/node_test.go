@@ -209,7 +209,7 @@ func TestTwoPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := Open(t.Context(), Config{Data: b.data, Listen: "127.0.0.1:0", Capacity: 1 << 30}); err == nil {
-		n.close()
+		t.Error(n.abandon())
 		t.Fatal("opened on the blocks of another cluster")
 	} else if !strings.Contains(err.Error(), "cluster") {
 		t.Errorf("unclear: %v", err)

@@ -83,9 +83,23 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		remotes: map[cluster.PeerID]blockstore.Store{},
 	}
 	if err := n.open(ctx); err != nil {
-		return nil, errors.Join(err, n.close())
+		return nil, errors.Join(err, n.abandon())
 	}
 	return n, nil
+}
+
+// abandon gives back what an Open that failed has taken: the log and the listener end with their Run.
+func (n *Node) abandon() error {
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	var errs []error
+	if n.group != nil {
+		errs = append(errs, n.group.Run(over))
+	}
+	if n.net != nil {
+		errs = append(errs, n.net.Run(over))
+	}
+	return errors.Join(append(errs, n.close())...)
 }
 
 func (n *Node) open(ctx context.Context) error {
@@ -94,7 +108,7 @@ func (n *Node) open(ctx context.Context) error {
 	}
 	var err error
 	if n.cfg.Capacity == 0 {
-		if n.cfg.Capacity, err = offer(n.cfg.Data); err != nil {
+		if n.cfg.Capacity, err = n.offer(); err != nil {
 			return err
 		}
 	}
@@ -186,6 +200,8 @@ func (n *Node) openBlocks() (err error) {
 	n.blocks, err = segment.Open(n.dir("blocks"), segment.Options{
 		Cluster:  n.id.Cluster,
 		Capacity: n.cfg.Capacity,
+		Free:     func() (int64, error) { return freeSpace(n.cfg.Data) },
+		Reserve:  diskReserve,
 		Log:      n.log,
 	})
 	if err != nil {

@@ -1,10 +1,51 @@
 package node
 
 import (
+	"io/fs"
+	"path/filepath"
+
 	"dfs/cluster"
+	"dfs/cluster/fault"
 	"dfs/cluster/placement"
 	"dfs/fs/meta"
 )
+
+// diskReserve is what extents leave free on the data directory's disk: log and state need it, or nothing could be
+// deleted any more.
+const diskReserve = 256 << 20
+
+// offer returns what a peer offers that was not told: nine tenths of what its disk has left for it, and of what it
+// holds already.
+func (n *Node) offer() (int64, error) {
+	free, err := freeSpace(n.cfg.Data)
+	if err != nil {
+		return 0, fault.Wrap("capacity", err)
+	}
+	var held int64
+	err = filepath.WalkDir(n.dir("blocks"), func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil // what vanishes meanwhile takes no room
+		}
+		if info, err := d.Info(); err == nil {
+			held += info.Size()
+		}
+		return nil
+	})
+	if have := free + held; have < 2*diskReserve {
+		return 0, fault.New("capacity", fault.NoSpace, "%d MiB are free at %s; a peer needs %d MiB for its log and state, and room for data: choose another --data",
+			have>>20, n.cfg.Data, diskReserve>>20)
+	}
+	return (free + held) / 10 * 9, err
+}
+
+// capacity is what this peer can hold now: what it offers, or less if others have filled its disk.
+func (n *Node) capacity(live int64) int64 {
+	free, err := freeSpace(n.cfg.Data)
+	if err != nil {
+		return n.cfg.Capacity
+	}
+	return min(n.cfg.Capacity, live+max(0, free-diskReserve))
+}
 
 // space returns what the drive can hold under the root's layout, and how much of that can still be written: what
 // users see in df. Peers that are away count as full.
