@@ -3,43 +3,53 @@ package vfs
 import (
 	"context"
 	"errors"
-	"time"
 
 	"dfs/cluster/fault"
 	"dfs/fs/coherence"
 	"dfs/fs/meta"
 )
 
-// Getattr returns the attributes of ino, with this mount's own uncommitted writes in them. fault.Stale.
+// Getattr returns the attributes of ino, with this mount's own uncommitted writes in them. fault.Stale; fault.CutOff
+// where another mount has the file to itself and cannot be asked for it.
 func (f *FS) Getattr(ctx context.Context, ino meta.Ino) (Attr, error) {
-	return f.stat(ctx, ino, coherence.Attr(ino))
+	return f.stat(ctx, ino, nil)
 }
 
-// stat reads attributes coherently. Where another mount holds the file's grant it is made to flush first.
-func (f *FS) stat(ctx context.Context, ino meta.Ino, obj coherence.Object) (Attr, error) {
-	var giveUp time.Time
-	for try := 0; ; try++ {
+// stat reads attributes coherently, of an inode that is counted before. Where another mount holds the file's grant it is made
+// to flush first, however often it must be asked: what is committed may be older than what its programs have seen.
+func (f *FS) stat(ctx context.Context, ino meta.Ino, refs Refs) (Attr, error) {
+	obj := coherence.Attr(ino)
+	var ask recaller
+	for {
+		if refs != nil && !f.coh.Clean(obj) {
+			// Wait before counting: an invalidation would wait for the answer meanwhile.
+			if _, err := f.coh.Read(ctx, obj, func(meta.View) error { return nil }); err != nil {
+				return Attr{}, err
+			}
+		}
 		var st meta.Inode
 		var at uint64
+		add(refs, ino)
 		until, err := f.read(ctx, obj, func(v meta.View) (err error) {
 			at = v.Index()
 			st, err = v.Stat(ino)
 			return err
 		})
+		if err == nil && (!f.foreign(st) || f.o.Recall == nil) {
+			if f.foreign(st) {
+				until = 0
+			}
+			return f.overlay(Attr{st, until}, at), nil
+		}
+		drop(refs, ino) // also because the holder's commit is to be taken in here before it answers
 		if errors.Is(err, fault.NotExist) {
 			return Attr{}, fault.Because("vfs stat", fault.Stale, err)
 		}
+		if err == nil {
+			err = ask.recall(ctx, f, st)
+		}
 		if err != nil {
 			return Attr{}, err
-		}
-		if !f.foreign(st) {
-			return f.overlay(Attr{st, until}, at), nil
-		}
-		if try == 0 {
-			giveUp = f.o.Now().Add(f.o.RecallWait)
-		}
-		if !f.recallForeign(ctx, st, giveUp) {
-			return Attr{st, 0}, nil // what is committed is right: nothing newer was promised to anybody
 		}
 	}
 }

@@ -269,3 +269,41 @@ func TestHeld(t *testing.T) {
 		t.Fatalf("held after release: %v", held)
 	}
 }
+
+// A holder that does not answer is asked again until it has given the file up: what is committed meanwhile is no answer. Nor is the
+// inode counted while it is asked, for the holder waits until this mount has taken its commit in.
+func TestAHolderThatDoesNotAnswer(t *testing.T) {
+	d := fstest.NewDrive(t, vfs.Options{})
+	refs := counted{}
+	tries := 0
+	o := vfs.Options{Session: 99, Recall: func(ctx context.Context, _ uint64, ino meta.Ino) error {
+		if refs[ino] != 0 {
+			t.Errorf("%d references during the recall", refs[ino])
+		}
+		if tries++; tries < 3 {
+			return fault.Unreachable
+		}
+		return d.FS.Recall(ctx, ino)
+	}}
+	other := vfs.New(d.Meta, d.Blocks, vfs.Alone{Store: d.Meta}, o)
+	ino, h := create(t, d.FS, "f")
+	put(t, d.FS, h, 0, "bytes")
+	e, err := other.Lookup(bg, meta.Root, "f", refs)
+	if err != nil || e.Inode.Size != 5 || tries < 3 || refs[ino] != 1 {
+		t.Fatalf("%+v, %v after %d tries, %v", e.Inode, err, tries, refs)
+	}
+	ino, _ = create(t, d.FS, "g")
+	tries = -1 << 30
+	o.RecallWait = time.Nanosecond
+	other = vfs.New(d.Meta, d.Blocks, vfs.Alone{Store: d.Meta}, o)
+	if a, err := other.Getattr(bg, ino); !errors.Is(err, fault.CutOff) {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	ctx, cancel := context.WithCancel(bg)
+	cancel()
+	o.RecallWait = time.Hour
+	other = vfs.New(d.Meta, d.Blocks, vfs.Alone{Store: d.Meta}, o)
+	if a, err := other.Getattr(ctx, ino); !errors.Is(err, fault.Timeout) {
+		t.Fatalf("%+v, %v", a, err)
+	}
+}

@@ -14,6 +14,7 @@ const (
 	endsMax    = 256                   // grants given up in one op
 	endsEvery  = 50 * time.Millisecond // how long a clean close's grant may wait for company
 	recallPoll = 20 * time.Millisecond // between looks at a grant that was recalled
+	recallTry  = 5 * time.Second       // for one answer of a holder; longer flushes are asked for again
 )
 
 // grants is what is to be given up, and the creates under way, whose grants may be recalled before they are known here.
@@ -52,22 +53,39 @@ func (g *grants) isCreating(ino meta.Ino) {
 // foreign reports whether st is another mount's alone.
 func (f *FS) foreign(st meta.Inode) bool { return st.Grant != 0 && st.Grant != f.o.Session }
 
-// recallForeign asks the holder of st's grant to flush, and returns whether it is worth looking again.
-func (f *FS) recallForeign(ctx context.Context, st meta.Inode, until time.Time) bool {
-	if f.o.Recall == nil || !f.o.Now().Before(until) {
-		return false
+// recaller asks for one file's grant as long as its holder has it. The leader ends the grants of a mount whose lease is over, so
+// that a dead holder is not waited for for long.
+type recaller struct {
+	tries int
+	since time.Duration
+}
+
+// recall asks the holder of st's grant to flush, and returns nil when it is worth looking again. fault.CutOff after RecallWait,
+// fault.Timeout when ctx ends.
+func (r *recaller) recall(ctx context.Context, f *FS, st meta.Inode) error {
+	now := f.o.Boot()
+	if r.tries++; r.tries == 1 {
+		r.since = now
+	} else if now-r.since >= f.o.RecallWait {
+		return fault.New("vfs recall", fault.CutOff, "inode %d has been another mount's for %v", st.Ino, f.o.RecallWait)
 	}
-	ctx, cancel := context.WithTimeout(ctx, f.o.RecallWait)
+	one, cancel := context.WithTimeout(ctx, recallTry)
 	defer cancel()
-	if err := f.o.Recall(ctx, st.Grant, st.Ino); err != nil {
-		f.o.Log.Info("recall of a file failed", "ino", st.Ino, "err", err)
-		select { // the holder may be about to learn that it holds it, or its session about to end
-		case <-time.After(recallPoll):
-		case <-ctx.Done():
-			return false
-		}
+	err := f.o.Recall(one, st.Grant, st.Ino)
+	if err == nil && r.tries == 1 {
+		return nil
 	}
-	return true
+	if err != nil && r.tries == 1 {
+		f.o.Log.Info("recall of a file failed; asking again", "ino", st.Ino, "err", err)
+	}
+	wait := time.NewTimer(recallPoll) // the holder may be about to learn that it holds it, its session to end, or this peer to apply that
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return nil
+	case <-ctx.Done():
+		return fault.Because("vfs recall", fault.Timeout, ctx.Err())
+	}
 }
 
 // Recall makes this mount flush ino and give up its grant, for another mount that wants to look at it. When it returns nil

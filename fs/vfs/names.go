@@ -29,12 +29,10 @@ func (f *FS) lookup(ctx context.Context, dir meta.Ino, name string, refs Refs) (
 		if err != nil {
 			return Entry{}, err
 		}
-		add(refs, st.Ino)
-		a, err := f.Getattr(ctx, st.Ino) // may wait: what is left of the name's validity is for Left to say
+		a, err := f.stat(ctx, st.Ino, refs) // may wait: what is left of the name's validity is for Left to say
 		if err == nil {
 			return Entry{Inode: a.Inode, EntryUntil: until, AttrUntil: a.Until}, nil
 		}
-		drop(refs, st.Ino)
 		if !errors.Is(err, fault.Stale) || try == triesMax { // else it was gone between the two answers
 			return Entry{}, err
 		}

@@ -7,7 +7,6 @@ import (
 	"dfs/cluster"
 	"dfs/cluster/fault"
 	"dfs/cluster/placement"
-	"dfs/fs/coherence"
 	"dfs/fs/meta"
 )
 
@@ -59,7 +58,7 @@ func (f *FS) handle(id Handle) (*handle, error) {
 // Open opens a file. Its grant, if another mount holds one, is recalled first. fault.Stale, fault.IsDir.
 func (f *FS) Open(ctx context.Context, ino meta.Ino, m Mode) (Opened, error) {
 	n := f.pin(ino) // before the look, so that the inode is on record as held
-	a, err := f.stat(ctx, ino, coherence.Attr(ino))
+	a, err := f.Getattr(ctx, ino)
 	if err != nil {
 		f.unpin(n)
 		return Opened{}, err

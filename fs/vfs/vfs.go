@@ -101,7 +101,7 @@ type Options struct {
 
 	Idle         time.Duration // a buffer untouched for so long is flushed; default 1 s
 	FlushTimeout time.Duration // of one flush, whoever asked for it; default 60 s
-	RecallWait   time.Duration // for another mount to give up a grant; default 5 s
+	RecallWait   time.Duration // for another mount, which may have a lot to flush, to give up a grant; default FlushTimeout
 
 	// Recall asks the mount that session belongs to to flush ino and to end its grant. nil: nobody to ask.
 	Recall func(ctx context.Context, session uint64, ino meta.Ino) error
@@ -125,7 +125,7 @@ func (o *Options) setDefaults() {
 	size(&o.AheadBytes, 64<<20)
 	set(&o.Idle, time.Second)
 	set(&o.FlushTimeout, time.Minute)
-	set(&o.RecallWait, 5*time.Second)
+	set(&o.RecallWait, o.FlushTimeout)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
