@@ -117,6 +117,59 @@ func TestInvalidateInode(t *testing.T) {
 	}
 }
 
+// stalls is keeps with answers about one object that are stalled after the state was read.
+type stalls struct {
+	keeps
+	obj  chan coherence.Object // the one; taken once
+	read chan struct{}         // closed when it has been
+	pass chan struct{}         // close it to let the answer go
+}
+
+func (s *stalls) Read(ctx context.Context, o coherence.Object, fn func(meta.View) error) (time.Duration, error) {
+	valid, err := s.keeps.Read(ctx, o, fn)
+	select {
+	case x := <-s.obj:
+		if x != o {
+			s.obj <- x
+			break
+		}
+		close(s.read)
+		<-s.pass
+	default:
+	}
+	return valid, err
+}
+
+// TestInvalidateReplyInFlight: a notify does not return before a reply that was read earlier has been installed, and undoes it.
+func TestInvalidateReplyInFlight(t *testing.T) {
+	st := &stalls{obj: make(chan coherence.Object, 1), read: make(chan struct{}), pass: make(chan struct{})}
+	s, d := mountedWith(t, Options{}, func(d *fstest.Drive) {
+		st.keeps = keeps{vfs.Alone{Store: d.Meta}}
+		d.FS = vfs.New(d.Meta, d.Blocks, st, vfs.Options{Session: d.Meta.Session()})
+	})
+	other := vfs.New(d.Meta, d.Blocks, vfs.Alone{Store: d.Meta}, vfs.Options{Session: d.Meta.Session()})
+	ino := writeFile(t, other, "f", "old")
+	path := filepath.Join(s.Point(), "f")
+	st.obj <- coherence.Attr(ino)
+	looked, told := make(chan error, 1), make(chan error, 1)
+	go func() { _, err := os.Stat(path); looked <- err }()
+	<-st.read
+	writeFile(t, other, "f", "newer")
+	go func() { told <- s.InvalInode(ino, -1, 0) }()
+	select {
+	case <-told:
+		t.Error("the notify returned before the reply was out")
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(st.pass)
+	if err := errors.Join(<-looked, <-told); err != nil {
+		t.Fatal(err)
+	}
+	if fi, err := os.Stat(path); err != nil || fi.Size() != 5 {
+		t.Fatalf("the kernel keeps what was read before the notify: %v, %v", fi, err)
+	}
+}
+
 // TestInvalidateNames: kept names, and kept absences, are gone after a notify or an expired epoch.
 func TestInvalidateNames(t *testing.T) {
 	s, other := cached(t, Options{})

@@ -6,7 +6,6 @@ import (
 	"log"
 	"log/slog"
 	"os"
-	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -180,21 +179,31 @@ func (s *Server) Inodes() int { return s.raw.refs.len() }
 // Remembered returns the inodes the kernel has references to, for when all of them must be invalidated.
 func (s *Server) Remembered() []meta.Ino { return s.raw.refs.all() }
 
-// retriesMax bounds the wait for a reply that is on its way to install an inode: about 0.2 s in all.
-const retriesMax = 200
+// installMax bounds the wait for a reply that is on its way to install an inode. Between the reading of a state and the kernel's
+// taking it nothing waits, so only a stalled machine needs so long; after it, the state's validity is nearly over.
+const installMax = 500 * time.Millisecond
 
 // InvalInode implements coherence.Kernel. While we have given the kernel a reference and it says it does not know the inode, our answer is
 // still on its way: then it is told again.
 func (s *Server) InvalInode(ino meta.Ino, off, n int64) error {
-	for try := 0; ; try++ {
+	waited, pause := time.Duration(0), time.Duration(0)
+	for {
+		// Asked before the kernel is: what is counted later is read later.
+		counted := s.raw.refs.has(ino)
 		st := s.fuse.InodeNotify(uint64(ino), off, n)
 		if st != fuse.ENOENT {
 			return notified("invalidate inode", st)
 		}
-		if !s.raw.refs.has(ino) || try == retriesMax {
+		if !counted {
 			return nil
 		}
-		pause(try)
+		if waited >= installMax {
+			s.o.Log.Warn("the kernel was given an inode and does not know it", "ino", ino)
+			return nil
+		}
+		time.Sleep(pause)
+		waited += pause
+		pause = min(max(2*pause, 10*time.Microsecond), time.Millisecond)
 	}
 }
 
@@ -207,14 +216,6 @@ func (s *Server) InvalEntry(dir meta.Ino, name string) error {
 		return nil
 	}
 	return notified("invalidate name", st)
-}
-
-func pause(try int) {
-	if try < 10 {
-		runtime.Gosched()
-		return
-	}
-	time.Sleep(time.Millisecond)
 }
 
 // notified turns the kernel's word on a notify into an error. A file system that is gone keeps nothing.
