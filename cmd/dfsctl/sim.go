@@ -67,7 +67,7 @@ func (x *ctl) simulate(s simulator) *cobra.Command {
 	f.SortFlags = false
 	f.String("trace", "", "trace file, - is standard input")
 	f.String("exercise", "", "an exercise that ships with the program (dfsctl sim list)")
-	f.Uint64("seed", 0, "make a problem from this number")
+	f.Uint64("seed", 0, "make a problem from this number; sched with a given problem: the lottery's seed")
 	s.flags(f)
 	f.Bool("gantt", false, "draw it in text")
 	f.Bool("step", false, "walk through it: Enter, b, a number, q")
@@ -110,6 +110,9 @@ func simProblem(c *cobra.Command, kind string) (string, error) {
 	seed, _ := f.GetUint64("seed")
 	if f.Changed("trace") && f.Changed("exercise") {
 		return "", simUsage(c, "either --trace or --exercise")
+	}
+	if f.Changed("seed") && kind != "sched" && (f.Changed("trace") || f.Changed("exercise")) { // sched: the lottery's
+		return "", simUsage(c, "--seed makes a problem, and one is given")
 	}
 	if step, _ := f.GetBool("step"); step && file == "-" {
 		return "", simUsage(c, "--step reads keys from standard input, the trace must be a file")

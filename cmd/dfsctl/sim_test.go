@@ -210,6 +210,7 @@ func TestSimProblemsComeFromSomewhere(t *testing.T) {
 		{[]string{"sched", "--exercise", "sched-rr"}, cli.OK},
 		{[]string{"sched", "--exercise", "paging-ostep"}, cli.NotFound},
 		{[]string{"sched", "--exercise", "sched-rr", "--trace", file}, cli.Usage},
+		{[]string{"paging", "--exercise", "paging-ostep", "--seed", "1"}, cli.Usage},
 		{[]string{"sched", "--trace", file, "--step", "--json"}, cli.Usage},
 		{[]string{"sched", "--trace", "-", "--step"}, cli.Usage},
 		{[]string{"list"}, cli.OK},

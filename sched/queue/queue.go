@@ -109,16 +109,24 @@ func (q *Queue) Pop() (id string, slice time.Duration, ok bool) {
 	return it.ID, time.Duration(ticks) * q.o.Tick, ok
 }
 
-// Return puts the running task id back, after it had the CPU for so long.
-func (q *Queue) Return(id string, ran time.Duration) {
+// Ran says that the running task id has had the CPU for so long since it was popped or Ran was last called. Parts of a
+// tick count as a whole one.
+func (q *Queue) Ran(id string, d time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if e := q.tasks[id]; e != nil && e.running {
+		e.Burst = max(0, e.Burst-q.ticks(d))
+		q.q.Charge(q.nowLocked(), id, q.ticks(d))
+	}
+}
+
+// Return puts the running task id back: its slice is over or another one preempts it.
+func (q *Queue) Return(id string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if e := q.tasks[id]; e != nil && e.running {
 		e.running = false
-		e.Burst = max(0, e.Burst-q.ticks(ran))
-		now := q.nowLocked()
-		q.q.Charge(now, id, q.ticks(ran))
-		q.q.Return(now, id)
+		q.q.Return(q.nowLocked(), id)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"go/parser"
 	"go/token"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"dfs/cluster/fault"
+	"dfs/osmodel/cpu"
 	"dfs/osmodel/cpu/discipline"
 )
 
@@ -34,6 +36,74 @@ func TestTheSimulatorRunsTheSameCode(t *testing.T) {
 		if !slices.Contains(imports, shared) {
 			t.Errorf("%s imports %v, not %s", file, imports, shared)
 		}
+	}
+}
+
+// Driven as the simulator drives its own, the queue of real tasks gives the CPU to the same tasks at the same times.
+func TestRealTasksRunInTheSimulatorsOrder(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		names := []discipline.Name{discipline.FCFS, discipline.SJF, discipline.SRTF, discipline.Priority, discipline.RR, discipline.MLFQ}
+		o := discipline.Options{Name: names[r.IntN(len(names))], Quantum: 1 + r.Int64N(4), Preemptive: r.IntN(2) == 0}
+		var ps []cpu.Process
+		var at int64
+		for i := range 1 + r.IntN(6) {
+			ps = append(ps, cpu.Process{ID: strconv.Itoa(i), Arrival: at, Bursts: []int64{1 + r.Int64N(8)}, Priority: r.IntN(4)})
+			at += r.Int64N(4)
+		}
+		result, err := cpu.Simulate(ps, cpu.Options{Options: o})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string // who has the CPU, tick by tick
+		for _, s := range result.Gantt {
+			for range s.End - s.Start {
+				want = append(want, s.ID)
+			}
+		}
+		if got := drive(t, o, ps); !slices.Equal(got, want) {
+			t.Fatalf("seed %d: %+v\n%+v\ngot  %q\nwant %q", seed, o, ps, got, want)
+		}
+	}
+}
+
+// drive runs ps on one CPU with a Queue, a tick at a time.
+func drive(t *testing.T, o discipline.Options, ps []cpu.Process) (chart []string) {
+	t.Helper()
+	q, c := newQueue(t, Options{Discipline: o})
+	start, left, done := c.now, map[string]int64{}, 0
+	running, end := "", time.Time{}
+	for now := int64(0); ; now++ {
+		c.now = start.Add(time.Duration(now) * time.Millisecond)
+		if running != "" {
+			left[running]--
+			q.Ran(running, time.Millisecond)
+		}
+		for _, p := range ps {
+			if p.Arrival == now {
+				left[p.ID] = p.Bursts[0]
+				push(t, q, Task{ID: p.ID, Priority: p.Priority, Estimate: time.Duration(p.Bursts[0]) * time.Millisecond})
+			}
+		}
+		switch {
+		case running == "":
+		case left[running] == 0:
+			q.Done(running)
+			running = ""
+			if done++; done == len(ps) {
+				return chart
+			}
+		case !end.IsZero() && !c.now.Before(end), q.Preempts(running):
+			q.Return(running)
+			running = ""
+		}
+		if running == "" {
+			id, slice, ok := q.Pop()
+			if running, end = id, (time.Time{}); ok && slice > 0 {
+				end = c.now.Add(slice)
+			}
+		}
+		chart = append(chart, running)
 	}
 }
 
@@ -72,7 +142,8 @@ func TestRoundRobinOfRealTasks(t *testing.T) {
 		}
 		order = append(order, id)
 		c.now = c.now.Add(slice)
-		q.Return(id, slice)
+		q.Ran(id, slice)
+		q.Return(id)
 	}
 	if got := strings.Join(order, ""); got != "abcab" {
 		t.Error(got)
@@ -105,7 +176,8 @@ func TestTheDisciplineChangesLive(t *testing.T) {
 		t.Error("c does not preempt a, which was running during the change")
 	}
 	c.now = c.now.Add(time.Millisecond)
-	q.Return("a", time.Millisecond)
+	q.Ran("a", time.Millisecond)
+	q.Return("a")
 	if id, _, _ := q.Pop(); id != "c" || q.Len() != 2 {
 		t.Error(id, q.Waiting())
 	}

@@ -12,6 +12,7 @@ package discipline
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -145,8 +146,10 @@ func newRule(o *Options) (rule, error) {
 // Validate says what makes it unfit for the discipline: tickets below 0, a nice value outside [-20, 19].
 func Validate(n Name, it Item) error {
 	switch {
-	case (n == Lottery || n == Stride) && (it.Priority < 0 || it.Priority > maxTickets):
-		return fmt.Errorf("%s has %d tickets, want 0 to %d", it.ID, it.Priority, maxTickets)
+	case n == Lottery && (it.Priority < 0 || it.Priority > math.MaxInt32):
+		return fmt.Errorf("%s has %d tickets, want 0 to %d", it.ID, it.Priority, math.MaxInt32)
+	case n == Stride && (it.Priority < 0 || it.Priority > strideOne):
+		return fmt.Errorf("%s has %d tickets, want 0 to %d", it.ID, it.Priority, strideOne)
 	case (n == CFS || n == EEVDF) && (it.Priority < minNice || it.Priority > maxNice):
 		return fmt.Errorf("%s has nice %d, want %d to %d", it.ID, it.Priority, minNice, maxNice)
 	}

@@ -2,11 +2,8 @@ package discipline
 
 import "math/rand/v2"
 
-// Proportional shares by tickets.
-const (
-	strideOne  = 10_000 // the big number: a stride is strideOne / tickets
-	maxTickets = strideOne
-)
+// strideOne is the big number: a stride is strideOne / tickets, so nobody holds more tickets than that.
+const strideOne = 10_000
 
 func tickets(e *entity) int64 { return max(1, int64(e.Priority)) }
 
