@@ -149,6 +149,9 @@ func (n *Node) Leave(ctx context.Context) error {
 	if err == nil {
 		_, err = state.DecodeResult(raw)
 	}
+	if err == nil {
+		err = n.markLeft()
+	}
 	return err
 }
 

@@ -40,6 +40,7 @@ func (n *Node) ownChores(ctx context.Context) error {
 		}
 		n.machine.SetFloor(n.driver.Floor())
 		n.watchMounts()
+		n.watchCutOff()
 		s := n.driver.Taken()
 		n.took(s)
 		n.say()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"dfs/cluster"
@@ -21,6 +22,9 @@ func wall() time.Time { return time.Now() }
 // members it was told of.
 func (n *Node) identify(ctx context.Context) ([]cluster.Member, error) {
 	dir := n.dir("identity")
+	if err := n.hasLeft(); err != nil {
+		return nil, err
+	}
 	id, err := identity.Load(dir, nil)
 	switch {
 	case err == nil:
@@ -149,4 +153,25 @@ func hostID() string {
 	}
 	h, _ := os.Hostname()
 	return h
+}
+
+// leftFile marks the data directory of a peer that has left its cluster.
+const leftFile = "left"
+
+// markLeft notes that this peer is no member any more, so that its next start says so.
+func (n *Node) markLeft() error {
+	return fault.Because("leave", fault.Other, os.WriteFile(n.dir(leftFile), []byte(n.id.Name+"\n"), 0o600))
+}
+
+// hasLeft refuses the data directory of a peer that has left.
+func (n *Node) hasLeft() error {
+	name, err := os.ReadFile(n.dir(leftFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fault.Because("data directory", fault.Permission, err)
+	}
+	return fault.New("start", fault.Refused, "the peer in %s has left cluster %s; its data is with the others: remove the directory, then join anew",
+		n.cfg.Data, strings.TrimSpace(string(name)))
 }

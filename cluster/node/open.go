@@ -159,14 +159,14 @@ func (n *Node) openLog() (err error) {
 		return err
 	}
 	n.machine.Follow(follower{n})
-	n.store = &store{machine: n.machine, released: newGate()}
+	n.store = &store{machine: n.machine, released: newGate(), cut: newCutOff(boottime())}
 	n.driver = coherence.NewDriver(n.machine.Applied(), coherence.Options{
 		Session:     n.session,
 		Views:       n.store.At,
 		Took:        n.took,
 		Rejoin:      func() { n.group.Rejoin() },
 		Now:         boottime,
-		WhenCutOff:  cutOff(n.cfg.WhenCutOff),
+		WhenCutOff:  whenCutOff(n.cfg.WhenCutOff),
 		CutOffAfter: n.cfg.CutOff,
 		Log:         n.log,
 	})
@@ -299,7 +299,7 @@ func randomSession() uint64 {
 	return binary.BigEndian.Uint64(b[:]) | 1
 }
 
-func cutOff(text string) coherence.CutOff {
+func whenCutOff(text string) coherence.CutOff {
 	switch text {
 	case "wait":
 		return coherence.Wait

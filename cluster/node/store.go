@@ -17,6 +17,7 @@ type store struct {
 	group    *raft.Group
 	machine  *state.Machine
 	released *gate
+	cut      *cutOff
 }
 
 var (
@@ -44,25 +45,31 @@ func (s *store) facts(fn func(state.View) error) error {
 
 // Apply implements meta.Store.
 func (s *store) Apply(ctx context.Context, op meta.Op) (meta.Result, error) {
+	ctx, end := s.cut.within(ctx)
+	defer end()
 	_, raw, err := s.group.Propose(ctx, meta.Encode(op))
 	if err != nil {
-		return meta.Result{}, err
+		return meta.Result{}, because(ctx, err)
 	}
 	return meta.ResultOf(raw)
 }
 
 // ApplyEarly implements vfs.Early.
 func (s *store) ApplyEarly(ctx context.Context, op meta.Op) (meta.Result, error) {
+	ctx, end := s.cut.within(ctx)
+	defer end()
 	_, raw, err := s.group.ProposeApplied(ctx, meta.Encode(op))
 	if err != nil {
-		return meta.Result{}, err
+		return meta.Result{}, because(ctx, err)
 	}
 	return meta.ResultOf(raw)
 }
 
 // Released implements vfs.Early.
 func (s *store) Released(ctx context.Context, index uint64) error {
-	return s.released.wait(ctx, index)
+	ctx, end := s.cut.within(ctx)
+	defer end()
+	return because(ctx, s.released.wait(ctx, index))
 }
 
 // propose carries one fact through the log.
