@@ -125,6 +125,10 @@ func TestPiecesAreRewritten(t *testing.T) {
 		if len(e.Layout.Peers) != 2 || e.Span.First != 0 || e.Span.Extent == before[0].Span.Extent {
 			t.Fatalf("%+v", e)
 		}
+		copied := e.Span.Extent == before[1].Span.Extent // of what was written whole
+		if n, _, err := r.stores[1].NoteOf(ctx, e.Span.Extent); err != nil || n.Session != 1 && !copied || n.Off != e.Off {
+			t.Fatalf("noted as %+v, %v: a sweep must know whose it is", n, err)
+		}
 	}
 	r.quiet()
 	r.exact(ino)
