@@ -55,7 +55,7 @@ enter the ready queue before a preempted process. priority neither preempts nor 
 	}
 }
 
-// SchedDoc is the result of sim sched.
+// schedDoc is the result of sim sched.
 type schedDoc struct {
 	Schema      int            `json:"schema"`
 	Discipline  string         `json:"discipline"`
@@ -114,10 +114,15 @@ func schedOptions(f *pflag.FlagSet) (o cpu.Options, err error) {
 		if owners, ok := schedFlags[g.Name]; ok && !compare && !slices.Contains(owners, o.Name) {
 			err = cmp.Or(err, fmt.Errorf("--%s means nothing to %s", g.Name, o.Name))
 		}
-		if n, e := strconv.ParseInt(g.Value.String(), 10, 64); e == nil && (g.Value.Type() == "int64" || g.Value.Type() == "int") {
-			if low := int64(1); n < low && (g.Name != "switch-cost" || n < 0) {
-				err = cmp.Or(err, fmt.Errorf("--%s %d: at least %d", g.Name, n, low))
-			}
+		if t := g.Value.Type(); t != "int64" && t != "int" {
+			return
+		}
+		low := int64(1)
+		if g.Name == "switch-cost" {
+			low = 0
+		}
+		if n, e := strconv.ParseInt(g.Value.String(), 10, 64); e != nil || n < low {
+			err = cmp.Or(err, fmt.Errorf("--%s %s: at least %d", g.Name, g.Value, low))
 		}
 	})
 	if f.Changed("seed") && (f.Changed("trace") || f.Changed("exercise")) && o.Name != discipline.Lottery && !compare {
