@@ -144,6 +144,46 @@ func TestOnlyCloseWaitsForTheRelease(t *testing.T) {
 	must(t, <-closed)
 }
 
+// Appends bypass the kernel's cache, which knows no end of the file that others move; they wait for releases as little as
+// other writes, and their reader finds them where they ended up.
+func TestAppendsWaitForNoRelease(t *testing.T) {
+	fs, other, s, _ := two(t, vfs.Options{})
+	ino, h := create(t, fs, "log")
+	put(t, fs, h, 0, "0 ")
+	must(t, fs.Flush(bg, h)) // and the grant is given up
+	log, err := fs.Open(bg, ino, vfs.Mode{Read: true, Write: true, Append: true})
+	must(t, err)
+	if o, err := fs.Open(bg, ino, update); !log.Direct || o.Direct || err != nil {
+		t.Fatalf("append %+v, plain %+v, %v", log, o, err)
+	}
+	o, err := other.Open(bg, ino, vfs.Mode{Write: true, Append: true})
+	must(t, err)
+	s.shut()
+	put(t, fs, log.Handle, 0, "1 ")
+	if got := read(t, fs, log.Handle); got != "0 1 " {
+		t.Errorf("read %q", got)
+	}
+	put(t, other, o.Handle, 0, "2 ")
+	must(t, other.Flush(bg, o.Handle))
+	put(t, fs, log.Handle, 0, string(make([]byte, 1<<20))) // more than waits in one tail
+	put(t, fs, log.Handle, 0, "3 ")
+	if a, err := fs.Getattr(bg, ino); err != nil || a.Inode.Size != 8+1<<20 {
+		t.Errorf("%+v, %v", a.Inode, err)
+	}
+	closed := begin(func() error { return fs.Flush(bg, log.Handle) })
+	<-s.waits
+	if got := read(t, fs, log.Handle); len(got) != 100 || got[:6] != "0 1 2 " {
+		t.Errorf("read %q", got)
+	}
+	select {
+	case err := <-closed:
+		t.Errorf("closed before the release: %v", err)
+	default:
+	}
+	s.open()
+	must(t, <-closed)
+}
+
 // Once applied, a commit lies over nothing that came after it, though nobody has been told of it yet.
 func TestACommitDoesNotHideLaterOnes(t *testing.T) {
 	fs, other, s, _ := two(t, vfs.Options{})

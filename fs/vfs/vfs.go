@@ -12,6 +12,9 @@
 // one Commit; close of a small file costs one Put and one Commit, and nothing where nothing is dirty. A READ costs one
 // local view and, for sequential readers, no trip that read-ahead has not begun before.
 //
+// A flush is done when its commit is applied; only close, fsync and Recall also wait until it is released. What it wrote lies over
+// views that do not have it yet, and over no other (lay.go).
+//
 // A file this mount created belongs to it until it is closed (its grant): attributes set meanwhile stay here and ride
 // on the close's Commit.
 //
@@ -67,7 +70,8 @@ type Coherence interface {
 type Early interface {
 	// ApplyEarly returns once op is committed and applied here.
 	ApplyEarly(ctx context.Context, op meta.Op) (meta.Result, error)
-	// Released returns once the entry at index is released.
+	// Released returns once the entry at index is released: nil, and at once, if it is already, even if ctx has ended.
+	// By then no view that Coherence gives is without the entry.
 	Released(ctx context.Context, index uint64) error
 }
 
