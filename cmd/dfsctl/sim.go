@@ -40,6 +40,13 @@ type solution struct {
 	check    func(answer string) bool
 }
 
+// simChoices are the flags whose values are a fixed list: what the shell completes.
+var simChoices = map[string][]string{
+	"discipline": {"fcfs", "sjf", "srtf", "priority", "rr", "mlfq", "lottery", "stride", "cfs", "eevdf"},
+	"fit":        {"first", "best", "worst", "next", "buddy", "tlsf"},
+	"policy":     {"fifo", "lru", "clock", "opt", "lfu", "second-chance", "working-set"},
+}
+
 // chartWidth is the width of drawings in text.
 const chartWidth = 78
 
@@ -74,6 +81,21 @@ func (x *ctl) simulate(s simulator) *cobra.Command {
 	f.String("svg", "", "draw a picture into this file")
 	f.Bool("quiz", false, "print the problem and a question")
 	f.String("answer", "", "check this answer to the question of --quiz")
+	for name, values := range simChoices {
+		if f.Lookup(name) != nil {
+			_ = c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+		}
+	}
+	_ = c.RegisterFlagCompletionFunc("exercise", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		var names []string
+		all, _ := exercises.All()
+		for _, e := range all {
+			if e.Kind == s.kind {
+				names = append(names, e.Name+"\t"+e.Title)
+			}
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	})
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		text, err := simProblem(c, s.kind)
 		if err != nil {
@@ -206,10 +228,12 @@ func (x *ctl) show(c *cobra.Command, text string, s *solution) error {
 		return x.quiz(c, text, s)
 	case step:
 		return walk(c.InOrStdin(), out, s)
-	case x.json:
-		return json.NewEncoder(out).Encode(s.doc)
 	}
-	if f.Changed("seed") && !f.Changed("trace") && !f.Changed("exercise") {
+	made := f.Changed("seed") && !f.Changed("trace") && !f.Changed("exercise")
+	if x.json {
+		return simDocument(out, s.doc, text, made)
+	}
+	if made {
 		fmt.Fprintf(out, "%s\n", text)
 	}
 	if gantt {
@@ -220,6 +244,23 @@ func (x *ctl) show(c *cobra.Command, text string, s *solution) error {
 	if err == nil && svg != "" {
 		_, err = fmt.Fprintf(out, "picture: %s\n", svg)
 	}
+	return err
+}
+
+// simDocument prints doc; a made problem goes with it, or nobody would know what was solved.
+func simDocument(w io.Writer, doc any, text string, made bool) error {
+	b, err := json.Marshal(doc)
+	if err != nil {
+		return err
+	}
+	if made {
+		problem, err := json.Marshal(text)
+		if err != nil {
+			return err
+		}
+		b = append(append(append(b[:len(b)-1], `,"problem":`...), problem...), '}')
+	}
+	_, err = fmt.Fprintf(w, "%s\n", b)
 	return err
 }
 

@@ -262,6 +262,22 @@ func TestSimEveryExerciseInEveryForm(t *testing.T) {
 	}
 }
 
+// A made problem goes with its solution, and solving it from a trace gives the same.
+func TestSimMadeProblems(t *testing.T) {
+	for _, kind := range []string{"sched", "mem", "paging", "banker", "deadlock"} {
+		_, out, errs := sim(t, "", kind, "--seed", "11", "--json")
+		var doc map[string]any
+		if err := json.Unmarshal([]byte(out), &doc); err != nil {
+			t.Fatal(kind, err, errs)
+		}
+		problem, _ := doc["problem"].(string)
+		delete(doc, "problem")
+		if again := simJSON(t, problem, kind); !reflect.DeepEqual(again, doc) {
+			t.Errorf("%s: %v\n%v", kind, again, doc)
+		}
+	}
+}
+
 func TestSimQuiz(t *testing.T) {
 	rr := []string{"sched", "--exercise", "sched-rr"}
 	_, out, _ := sim(t, "", append(rr, "--quiz")...)
