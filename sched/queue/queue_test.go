@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -201,5 +202,58 @@ func TestTheQueueIsBounded(t *testing.T) {
 	}
 	if q.Done("b"); q.Push(Task{ID: "c"}) != nil {
 		t.Error("no room after one was done")
+	}
+}
+
+// Many workers on one queue: every task runs once at a time, and all of them get all their turns.
+func TestManyWorkers(t *testing.T) {
+	q, err := New(Options{Discipline: discipline.Options{Name: discipline.RR, Quantum: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const tasks, turns, workers = 50, 20, 8
+	for i := range tasks {
+		push(t, q, Task{ID: strconv.Itoa(i)})
+	}
+	var mu sync.Mutex
+	busy, had := map[string]bool{}, map[string]int{}
+	take := func(id string) { // the turn of one task
+		mu.Lock()
+		defer mu.Unlock()
+		if busy[id] {
+			t.Errorf("%s runs twice at once", id)
+		}
+		busy[id] = true
+	}
+	give := func(id string) (done bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		busy[id] = false
+		had[id]++
+		return had[id] == turns
+	}
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() {
+			for {
+				id, slice, ok := q.Pop()
+				if !ok {
+					return // the others finish what they hold
+				}
+				take(id)
+				q.Ran(id, slice)
+				if give(id) {
+					q.Done(id)
+				} else {
+					q.Return(id)
+				}
+			}
+		})
+	}
+	all.Wait()
+	for i := range tasks {
+		if n := had[strconv.Itoa(i)]; n != turns {
+			t.Errorf("task %d had %d turns", i, n)
+		}
 	}
 }
