@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 	"io"
+	"unicode/utf8"
 
 	"dfs/osmodel/draw"
 )
@@ -58,15 +59,22 @@ func (r Result) SVG(title string) *draw.Picture {
 			break
 		}
 		w := max(x(s.End)-x(s.Start), 0.5)
+		label := s.ID
+		if s.Kind == Idle {
+			label = "idle"
+		}
+		if float64(7*utf8.RuneCountInString(label)+4) > w { // the row and its colour say it too
+			label = ""
+		}
 		switch s.Kind {
 		case Run:
 			k := rows[s.ID]
 			p.Box(x(s.Start), top+4, w, row-8, draw.Colour(k), "")
-			p.Box(x(s.Start), float64(top+row*(k+1)+4), w, row-8, draw.Colour(k), s.ID)
+			p.Box(x(s.Start), float64(top+row*(k+1)+4), w, row-8, draw.Colour(k), label)
 		case Switch:
 			p.Box(x(s.Start), top+4, w, row-8, draw.Ink, "")
 		case Idle:
-			p.Box(x(s.Start), top+4, w, row-8, draw.Empty, "idle")
+			p.Box(x(s.Start), top+4, w, row-8, draw.Empty, label)
 		}
 	}
 	p.Text(left, bottom+45, "start", 12, draw.Ink, fmt.Sprintf("mean waiting %.2f, turnaround %.2f, response %.2f; CPU busy %.0f%%, %d switches",
