@@ -28,7 +28,7 @@ type Node interface {
 	Stat(ctx context.Context, path string) (FileStat, error)
 
 	Layout(ctx context.Context, path string) (Layout, error)
-	// SetLayout changes what text names ("copies=3,unit=64K") for a directory or file; the rest stays.
+	// SetLayout changes what text names ("copies=3,unit=64K") for a directory; the rest stays. fault.NotDir.
 	SetLayout(ctx context.Context, path, text string) (Layout, error)
 
 	CreateToken(ctx context.Context, ask TokenAsk) (Token, error)

@@ -110,6 +110,9 @@ func (n *Node) Layout(_ context.Context, path string) (l admin.Layout, err error
 func (n *Node) SetLayout(ctx context.Context, path, text string) (admin.Layout, error) {
 	var set meta.SetAttr
 	err := n.at(path, func(_ *meta.Image, i meta.Inode) (err error) {
+		if i.Type != meta.Dir {
+			return fault.New(path, fault.NotDir, "a layout is a directory's, for the files that are made in it from then on")
+		}
 		set = meta.SetAttr{Ino: i.Ino, Mask: meta.SetWish, Time: meta.Time(time.Now().UnixNano())}
 		set.Wish, err = i.Wish.With(text)
 		return err

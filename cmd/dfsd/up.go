@@ -88,7 +88,7 @@ func up(c *cobra.Command, token string) error {
 	fresh := !hasIdentity(data)
 	if token != "" && !fresh {
 		return cli.Hint(fault.New("join", fault.Conflict, "%s belongs to a member of a cluster already", data),
-			"dfsd up --data %s to start it, or join with another --data", data)
+			"dfsd up --data %s%s to start it, or join with another --data", data, mountFlag(cfg))
 	}
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return cli.Hint(fault.Because("data directory", fault.Permission, err), "choose another --data")
@@ -107,6 +107,14 @@ func up(c *cobra.Command, token string) error {
 	}
 	s.keep, s.fresh, s.out = keep, fresh, c.OutOrStdout()
 	return s.run(c.Context())
+}
+
+// mountFlag is how cfg's mount point is said on a command line: a peer that was killed while it joined remembers none.
+func mountFlag(cfg cli.Config) string {
+	if cfg.NoMount {
+		return " --no-mount"
+	}
+	return " --mount " + cfg.Mount
 }
 
 // hasIdentity reports whether a member of a cluster lives in data.
