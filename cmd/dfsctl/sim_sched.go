@@ -213,7 +213,7 @@ func schedStep(w io.Writer, r cpu.Result, i int) {
 	}
 	if len(part.Gantt) > 0 {
 		part.Makespan = s.Time - part.Gantt[0].Start
-		_ = part.WriteGantt(w, chartWidth)
+		_ = part.WriteGantt(w, int(chartWidth*float64(part.Makespan)/float64(r.Makespan))) // it grows step by step
 	}
 }
 
