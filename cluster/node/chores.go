@@ -10,6 +10,7 @@ import (
 	"dfs/cluster/gossip"
 	"dfs/cluster/state"
 	"dfs/fs/mount"
+	"dfs/fs/repair"
 )
 
 const (
@@ -21,6 +22,7 @@ const (
 
 // ownChores is what each peer does for itself: sync what it was given, drop what is freed, say how it is.
 func (n *Node) ownChores(ctx context.Context) error {
+	verified := false // that the store holds what was not synced when this peer last stopped
 	tick := time.NewTicker(choreEvery)
 	defer tick.Stop()
 	for {
@@ -32,7 +34,12 @@ func (n *Node) ownChores(ctx context.Context) error {
 		if n.roster.tick() {
 			n.net.Recheck()
 		}
-		n.syncOwn(ctx)
+		if !verified {
+			verified = n.verify(ctx)
+		}
+		if verified {
+			n.syncOwn(ctx)
+		}
 		if done, err := n.dropper.Pass(ctx, n.store.released.prefix()); err != nil {
 			n.log.Warn("freed blocks are not dropped", "err", err)
 		} else {
@@ -45,6 +52,22 @@ func (n *Node) ownChores(ctx context.Context) error {
 		n.took(s)
 		n.say()
 	}
+}
+
+// verify finds out what a power cut took from the store, and reports whether that is done.
+func (n *Node) verify(ctx context.Context) bool {
+	if !n.started.Load() { // the state is not up to date yet
+		return false
+	}
+	v := repair.Verifier{Self: n.id.ID(), View: n.store.newest, Store: n.blocks, Propose: n.store.Apply}
+	lost, damaged, err := v.Run(ctx)
+	if lost+damaged > 0 {
+		n.log.Warn("extents that were not synced are gone", "copied again from others", lost, "damaged", damaged)
+	}
+	if err != nil && ctx.Err() == nil {
+		n.log.Warn("what was not synced cannot be checked", "err", err)
+	}
+	return err == nil
 }
 
 // syncOwn puts on disk what this peer stores for commits up to now, if any commit is not known to be on disk.

@@ -192,6 +192,20 @@ func (v *Image) Volatile(ino Ino) (peers []cluster.PeerID, err error) {
 	return sortPeers(peers), err
 }
 
+// VolatileInos returns up to limit inodes after after that have commits waiting for a Stable op, in order.
+func (v *Image) VolatileInos(after Ino, limit int) (list []Ino, err error) {
+	err = v.r.Scan(prefix('w'), volatilesOf(after+1), func(k, _ []byte) bool {
+		if ino := Ino(number(k, 2)); len(list) == 0 || list[len(list)-1] != ino {
+			if len(list) >= limit {
+				return false
+			}
+			list = append(list, ino)
+		}
+		return true
+	})
+	return list, err
+}
+
 // VolatileCommits reports whether any commit waits for a Stable op, and the lowest index of one.
 func (v *Image) VolatileCommits() (lowest uint64, any bool, err error) {
 	err = v.r.Scan(prefix('v'), nil, func(k, _ []byte) bool {
