@@ -247,3 +247,21 @@ func TestANewLeaderWaitsForAMountWhoseLeaseWasCutShort(t *testing.T) {
 		t.Fatalf("released %+v after the caches were dropped", got)
 	}
 }
+
+func TestAJoinerThatLagsFarBehindHoldsNobodyUp(t *testing.T) {
+	tab := NewTable(0, nil, false)
+	tab.Committed(0, 10_000, 1)
+	h := NewHolder(true, 1)
+	h.Took(NewSeen(5, nil), nil)
+	if l := grant(t, tab, h, id(1), 0, 10_000); len(l) != 0 {
+		t.Fatalf("granted: %+v", l)
+	}
+	tab.Committed(0, 10_001, 1)
+	if r, _ := tab.Released(); r.Prefix != 10_001 {
+		t.Fatalf("released %+v: everyone waits for a peer that is still far behind", r)
+	}
+	h.Took(NewSeen(10_001, nil), nil)
+	if l := grant(t, tab, h, id(1), second, 10_001); len(l) != 1 {
+		t.Fatal("not granted once it has caught up")
+	}
+}

@@ -25,6 +25,9 @@ type Table struct {
 	fresh    bool // released has grown since the last Letters
 }
 
+// joinLag is how many entries a mount may lack to enter the wait set.
+const joinLag = 1024
+
 // holder is one mount in the wait set: nothing is released without it while it is there.
 type holder struct {
 	epoch   uint64
@@ -87,6 +90,9 @@ func (t *Table) Reported(now time.Duration, from cluster.PeerID, r Report) {
 	if h == nil {
 		if r.Seq == 0 && !r.Holding {
 			return
+		}
+		if !r.Holding && r.Seen.Prefix+joinLag < t.commit {
+			return // everyone would wait until it has caught up; it asks again
 		}
 		if r.Holding && t.ready {
 			// It believes in a lease that is over, if this is still the leader.
