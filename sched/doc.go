@@ -1,3 +1,4 @@
-// Package sched will run programs on the peer that suits them: tasks, run queues, runners in sandboxes, history.
-// Nothing is in it yet; dfsplane, which will serve it, only answers that it is alive.
+// Package sched will run programs on the peer that suits them: tasks, runners in sandboxes, history. So far there is the run
+// queue (sched/queue), with the disciplines that `dfsctl sim sched` simulates; dfsplane, which will serve the rest, only
+// answers that it is alive.
 package sched
