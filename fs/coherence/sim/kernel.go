@@ -251,21 +251,19 @@ func (k *kernel) read(ino meta.Ino) (page, bool) {
 	if !k.o.Explicit {
 		k.attr(ino) // AUTO_INVAL_DATA
 	}
-	for {
-		if n.page != nil {
-			return *n.page, true
-		}
-		k.lock(&n.folio, true)
-		if n.page == nil {
-			k.travel()
-			got := k.p.read(ino)
-			k.travel()
-			n.page = &got
-		}
-		got := *n.page
-		k.unlock(&n.folio, true)
-		return got, true
+	if n.page != nil {
+		return *n.page, true
 	}
+	k.lock(&n.folio, true)
+	if n.page == nil {
+		k.travel()
+		got := k.p.read(ino)
+		k.travel()
+		n.page = &got
+	}
+	got := *n.page
+	k.unlock(&n.folio, true)
+	return got, true
 }
 
 // write changes a block through the page cache.
