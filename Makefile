@@ -4,7 +4,6 @@ BIN     := bin
 PEERS   ?= 3
 RUN     ?= run
 FUZZ    ?= 5s
-SEED    ?= 1
 TALLY   := $(BIN)/tally
 
 .DEFAULT_GOAL := help
@@ -43,8 +42,12 @@ bench: build ## ext4, a plain FUSE loopback and a three-peer dfs in one run (roo
 soak: tally ## the long versions of the integration tests
 	DFS_SOAK=1 $(TALLY) -timeout 2h ./integration/...
 
-sim: ## the coherence simulator on many seeds (make sim SEED=n begins at n)
-	DFS_SOAK=1 $(GO) test -count=1 -timeout 30m -v -run '^TestSim$$' ./fs/coherence/sim -sim.seed=$(SEED)
+sim: ## the coherence simulator on thousands of seeds; make sim SEED=n replays one
+ifdef SEED
+	$(GO) test -count=1 -v -run '^TestSim$$' ./fs/coherence/sim -sim.seed=$(SEED) -sim.runs=1
+else
+	DFS_SOAK=1 $(GO) test -count=1 -timeout 30m -v -run '^TestSim$$' ./fs/coherence/sim
+endif
 
 windows: ## vet and build everything for Windows
 	GOOS=windows CGO_ENABLED=0 $(GO) vet ./...
