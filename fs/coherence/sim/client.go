@@ -83,6 +83,14 @@ var habits = []int{2, 6, 5, 4, 2, 2, 1, 8, 2, 5, 6, 8}
 var changes = []bool{true, true, true, true, true, true, true, false, false, false, true, false}
 
 func (c *client) one() {
+	if c.o.Appends && c.chance(3) {
+		if c.n == 0 || c.chance(2) {
+			c.readLog()
+		} else {
+			c.append()
+		}
+		return
+	}
 	dir := directories[c.rng.IntN(len(directories))]
 	at := place{dir, names[c.rng.IntN(len(names))]}
 	other := place{directories[c.rng.IntN(len(directories))], names[c.rng.IntN(len(names))]}

@@ -57,6 +57,10 @@ func newKernel(p *peer) *kernel {
 		k.inodes[d] = &inode{lookups: 1, invalid: true}
 		p.count[d] = 1
 	}
+	if p.s.o.Appends {
+		k.inodes[logIno] = &inode{lookups: 1, invalid: true, used: 1}
+		p.count[logIno] = 1
+	}
 	return k
 }
 

@@ -34,8 +34,8 @@ func (m *machine) Applied(a state.Applied) { m.did = a }
 // Reset implements state.Follower.
 func (m *machine) Reset(uint64) {}
 
-// newMachine returns a machine with both directories and a session for every peer.
-func newMachine(sessions int) (*machine, error) {
+// newMachine returns a machine with both directories and a session for every peer, and with the file that is appended to.
+func newMachine(sessions int, appends bool) (*machine, error) {
 	m := &machine{peer: cluster.PeerID{1}}
 	var err error
 	m.Machine, err = state.New(mem.New(), state.Options{Parts: map[byte]state.Part{state.TagMeta: meta.Part{}}})
@@ -44,6 +44,9 @@ func newMachine(sessions int) (*machine, error) {
 	}
 	m.Follow(m)
 	bodies := [][]byte{meta.Encode(meta.Format{Mode: 0o755}), meta.Encode(meta.Create{Dir: meta.Root, Name: "2", Type: meta.Dir, Mode: 0o755})}
+	if appends {
+		bodies = append(bodies, meta.Encode(meta.Create{Dir: meta.Root, Name: "log", Type: meta.File, Mode: 0o644}))
+	}
 	for n := range sessions {
 		open := state.Encode(state.OpenSession{Peer: cluster.PeerID{byte(n + 1)}})
 		if _, err := m.put(raft.Proposal{Session: uint64(n + 1), Seq: 1, Body: open}); err != nil {
@@ -91,6 +94,8 @@ func (m *machine) op(c *change) meta.Op {
 	case opChmod:
 		m.modes++
 		return meta.SetAttr{Ino: c.ino, Mask: meta.SetMode, Mode: m.modes % 0o777, Time: now}
+	case opAppend:
+		return m.appendOp(c, now)
 	}
 	op := meta.Commit{Ino: c.ino, Mtime: now, Time: now}
 	for b := range blocks {
@@ -133,14 +138,20 @@ func (m *machine) play(a *applied) error {
 	if (err != nil) != a.failed && !idle {
 		return fmt.Errorf("%v: %v, expected failure: %v", c, err, a.failed)
 	}
-	if err != nil && !errors.Is(err, fault.Exist) && !errors.Is(err, fault.NotExist) {
+	if err != nil && !errors.Is(err, fault.Exist) && !errors.Is(err, fault.NotExist) && !(c.kind == opAppend && errors.Is(err, fault.Conflict)) {
 		return err
 	}
 	if c.kind == opCreate && err == nil && res.Inode.Ino != a.ino {
 		return fmt.Errorf("%v: made inode %d, expected %d", c, res.Inode.Ino, a.ino)
 	}
+	if size := int64(c.at+len(c.records)) * blockstore.Size; c.kind == opAppend && err == nil && res.Inode.Size != size {
+		return fmt.Errorf("%v: the file ends at %d, expected %d", c, res.Inode.Size, size)
+	}
 	index := a.did.Index
 	a.did = meta.ChangeOf(m.did)
 	a.did.Index, a.did.Session = index, c.session
+	for i := range a.did.Data {
+		a.did.Data[i].Merged = a.did.Data[i].Merged || c.kind == opAppend
+	}
 	return nil
 }

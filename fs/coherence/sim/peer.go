@@ -43,6 +43,7 @@ type peer struct {
 	files  map[meta.Ino]*file
 	calls  map[uint64]*outcome // proposals under way, and what came of them; nil: not known yet
 	seq    uint64
+	tail   tail
 	losses int                         // leases lost
 	sent   map[uint64]coherence.Notify // not come back from the kernel
 }

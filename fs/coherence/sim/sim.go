@@ -17,9 +17,12 @@
 //
 // The small world keeps every version of everything, which is what the checker judges by. With Options.Machine the mounts
 // follow the Changes of the real cluster/state and fs/meta instead, which apply the same ops; what they fail to mention shows
-// as a stale answer, and proposals come twice.
+// as a stale answer, and proposals come twice. One thing is added to what they mention: see append.go.
 //
-// Not played: a machine that sleeps and wakes up, consensus itself, disks, grants, locks, O_APPEND and memory maps.
+// With Options.Appends all append to one file, and a read must show a beginning of the committed order, as far as the file's size
+// was when its attributes were read. Not played: a kernel that keeps an old size because the reply with the new one was overtaken.
+//
+// Not played: a machine that sleeps and wakes up, consensus itself, disks, grants, locks and memory maps.
 //
 // Break switches one rule off. Each must be caught within a few seeds, or the simulator is not worth its name.
 package sim
@@ -60,6 +63,8 @@ const (
 	WaitForLocks     Break = "a name notify that does not come back is waited for"
 	DropAtOnce       Break = "caches are dropped while answers are on their way"
 	AnswerRefusals   Break = "a refused change does not wait for what it tells of"
+	KeepOwn          Break = "a mount's own append leaves its kernel's pages"
+	BlindAppend      Break = "where an append goes is decided before its commit applies"
 )
 
 // Options of a run. The zero value is a calm history of seed 0.
@@ -70,6 +75,7 @@ type Options struct {
 	OldKernel bool          // names cannot be expired without a lock
 	Explicit  bool          // the kernel has no AUTO_INVAL_DATA
 	Machine   bool          // the mounts follow the real machine, which also finds out repeats
+	Appends   bool          // a file is appended to by all
 	Break     Break         // a rule that is left out
 	Length    time.Duration // virtual; default 3 s, 9 s if rough
 	Trace     func(string)  // gets every event
@@ -122,7 +128,10 @@ func (s *sim) find(id cluster.PeerID) *peer { return s.peers[int(id[0])-1] }
 // Run plays one history.
 func Run(o Options) Report {
 	s := &sim{o: o, world: newWorld(), floors: newFloors(), done: map[proposal]bool{}}
-	s.world.dull = o.Break == SameMtime
+	if o.Appends {
+		s.world.nextIno++
+	}
+	s.world.dull, s.world.kept = o.Break == SameMtime, o.Break == KeepOwn
 	s.floors.author = func(index uint64) int { return int(s.world.log[index-1].session) - 1 }
 	s.network = network{queue: newQueue(o.Seed), cut: map[way]bool{}, last: map[way]time.Duration{}}
 	s.trace = o.Trace
@@ -138,7 +147,7 @@ func Run(o Options) Report {
 		s.habits = append(s.habits, w*(s.rng.IntN(4)+i%2))
 	}
 	if o.Machine {
-		m, err := newMachine(3)
+		m, err := newMachine(3, o.Appends)
 		if err != nil {
 			return Report{Faults: []string{err.Error()}}
 		}

@@ -22,6 +22,8 @@ var weathers = []struct {
 	{"Rough", Options{Rough: true}},
 	{"CalmMachine", Options{Machine: true}},
 	{"RoughMachine", Options{Machine: true, Rough: true}},
+	{"RoughAppends", Options{Appends: true, Rough: true}},
+	{"CalmMachineAppends", Options{Appends: true, Machine: true}},
 	{"RoughOldKernel", Options{Rough: true, OldKernel: true}},
 }
 
@@ -29,13 +31,14 @@ var weathers = []struct {
 func TestSim(t *testing.T) {
 	n := *runs
 	if n == 0 {
-		n = 40
+		n = 30
 		if os.Getenv("DFS_SOAK") != "" {
 			n = 2000
 		}
 	}
 	for _, w := range weathers {
 		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
 			calls, shown, losses, failed := 0, 0, 0, 0
 			for i := range n {
 				o := w.o

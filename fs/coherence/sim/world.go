@@ -30,10 +30,11 @@ const (
 	opLink
 	opChmod
 	opCommit
+	opAppend
 )
 
 func (k kind) String() string {
-	return [...]string{"none", "create", "unlink", "rename", "link", "chmod", "commit"}[k]
+	return [...]string{"none", "create", "unlink", "rename", "link", "chmod", "commit", "append"}[k]
 }
 
 // change is an op on its way through the log.
@@ -43,8 +44,11 @@ type change struct {
 	name    string
 	dir2    meta.Ino // of rename: where to
 	name2   string
-	ino     meta.Ino // of link, chmod, commit
-	writes  []*write // of commit
+	ino     meta.Ino  // of link, chmod, commit
+	writes  []*write  // of commit
+	records []*record // of append
+	at      int       // of append: the end, counted in records
+	blind   bool      // of append: whatever the end is
 	session uint64
 	seq     uint64
 	low     uint64 // all below have been answered
@@ -54,7 +58,7 @@ func (c *change) String() string {
 	switch c.kind {
 	case opRename:
 		return fmt.Sprintf("rename %d/%s %d/%s", c.dir, c.name, c.dir2, c.name2)
-	case opChmod, opCommit:
+	case opChmod, opCommit, opAppend:
 		return fmt.Sprintf("%v %d", c.kind, c.ino)
 	case opLink:
 		return fmt.Sprintf("link %d at %d/%s", c.ino, c.dir, c.name)
@@ -96,6 +100,7 @@ type version struct {
 	index uint64
 	ino   meta.Ino // of an entry
 	w     *write   // of a block
+	text  text     // of the file that is appended to
 	mtime uint64   // of attributes: the index of the last change of the content, or of a directory's names
 }
 
@@ -112,9 +117,11 @@ type world struct {
 	writer  map[meta.Ino]uint64 // session that wrote a file last
 	links   map[meta.Ino]int
 	first   map[proposal]*applied
-	real    *machine // says what changed; nil: the world does
-	differs error    // between the two
-	dull    bool     // a file's second change has the time of its first
+	real    *machine  // says what changed; nil: the world does
+	differs error     // between the two
+	order   []*record // as they were committed
+	dull    bool      // a file's second change has the time of its first
+	kept    bool      // a mount's own appends leave its pages alone
 }
 
 func newWorld() *world {
@@ -209,6 +216,8 @@ func (w *world) change(a *applied) {
 		}
 	case opChmod:
 		w.attr(a, c.ino)
+	case opAppend:
+		w.appended(a)
 	case opCommit:
 		last := w.writer[c.ino]
 		a.did.Data = append(a.did.Data, meta.Data{Ino: c.ino, Merged: last != 0 && last != c.session})
