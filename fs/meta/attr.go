@@ -73,13 +73,13 @@ func (a *apply) setSize(n *node, op SetAttr) error {
 		}
 	}
 	n.Size = op.Size
-	a.wrote(n)
+	a.wrote(n, false)
 	return nil
 }
 
-// wrote notes that n's bytes changed.
-func (a *apply) wrote(n *node) {
-	a.ch.Data = append(a.ch.Data, Data{Ino: n.Ino, Merged: n.Writer != 0 && n.Writer != a.c.Session})
+// wrote notes that n's bytes changed. Past says that they went past the writer's own page cache.
+func (a *apply) wrote(n *node, past bool) {
+	a.ch.Data = append(a.ch.Data, Data{Ino: n.Ino, Merged: past || n.Writer != 0 && n.Writer != a.c.Session})
 	n.Written, n.Writer = a.c.Index, a.c.Session
 }
 

@@ -35,7 +35,7 @@ func (a *apply) commit(op Commit) error {
 	grown := op.End > n.Size
 	n.Size = max(n.Size, op.End)
 	if len(op.Extents) > 0 || grown {
-		a.wrote(n)
+		a.wrote(n, op.Append)
 	}
 	if len(op.Extents) > 0 || grown || op.Mtime != 0 {
 		if op.Mtime != 0 {

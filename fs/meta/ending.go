@@ -80,7 +80,7 @@ func (a *apply) empty(n *node, limit int) (int, error) {
 	}
 	dropped, err := a.cut(n, 0, limit)
 	n.Size = 0
-	a.wrote(n)
+	a.wrote(n, false)
 	a.touch(n)
 	return dropped, err
 }

@@ -337,8 +337,8 @@ type Change struct {
 	Refused  bool            // an op of the entry failed: its answer may tell of any earlier change
 }
 
-// Data says that bytes of a file changed. Merged: something of another session's lay in between, so that even the
-// writer's own cache is wrong.
+// Data says that bytes of a file changed. Merged: something of another session's lay in between, or an append put them where
+// the writer's kernel did not know, so that even the writer's own cache is wrong.
 type Data struct {
 	Ino    Ino
 	Merged bool

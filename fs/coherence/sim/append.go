@@ -21,8 +21,7 @@ var logBytes, logAttr = coherence.Bytes(logIno), coherence.Attr(logIno)
 const logIno = firstIno // with Options.Appends
 
 // The kernel puts nothing of an append into its pages, so the writer's own are as old as any other's: its mount must be told to
-// drop them too. fs/meta does not say so by itself (Data.Merged is false where the same session wrote last); machine.play
-// adds it, and KeepOwn shows what happens without.
+// drop them too (Data.Merged of an append). KeepOwn shows what happens otherwise.
 
 // record is a piece of the file, and its number.
 type record struct {

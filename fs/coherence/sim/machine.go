@@ -150,8 +150,5 @@ func (m *machine) play(a *applied) error {
 	index := a.did.Index
 	a.did = meta.ChangeOf(m.did)
 	a.did.Index, a.did.Session = index, c.session
-	for i := range a.did.Data {
-		a.did.Data[i].Merged = a.did.Data[i].Merged || c.kind == opAppend
-	}
 	return nil
 }
