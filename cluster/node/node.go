@@ -28,7 +28,7 @@ type Config struct {
 	Mount      string // mount point; "" none
 	Name       string // "" the host's name
 	Listen     string // HOST:PORT of transport and gossip; port 0 chooses
-	Capacity   int64  // 0: 90 % of what is free on the data directory's disk
+	Capacity   int64  // 0: 90 % of what its disk has free or it holds already
 	Zone       string
 	Copies     int    // of the root's layout when a cluster is created; 0 auto
 	Token      string // join with it; "" start or create

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"dfs/cluster"
@@ -15,7 +17,7 @@ import (
 const diskReserve = 256 << 20
 
 // offer returns what a peer offers that was not told: nine tenths of what its disk has left for it, and of what it
-// holds already.
+// holds already. A new peer on too small a disk is refused; one that holds data starts, however full its disk has become.
 func (n *Node) offer() (int64, error) {
 	free, err := freeSpace(n.cfg.Data)
 	if err != nil {
@@ -31,11 +33,12 @@ func (n *Node) offer() (int64, error) {
 		}
 		return nil
 	})
-	if have := free + held; have < 2*diskReserve {
-		return 0, fault.New("capacity", fault.NoSpace, "%d MiB are free at %s; a peer needs %d MiB for its log and state, and room for data: choose another --data",
-			have>>20, n.cfg.Data, diskReserve>>20)
+	_, fresh := os.Stat(n.dir("blocks"))
+	if have := free + held; have < 2*diskReserve && errors.Is(fresh, fs.ErrNotExist) {
+		return 0, fault.New("capacity", fault.NoSpace, "%d MiB are free at %s; a new peer needs %d MiB, for its log, its state and data: choose another --data",
+			have>>20, n.cfg.Data, 2*diskReserve>>20)
 	}
-	return (free + held) / 10 * 9, err
+	return max(1, (free+held)/10*9), err
 }
 
 // capacity is what this peer can hold now: what it offers, or less if others have filled its disk.
