@@ -114,3 +114,25 @@ func TestFuzzTargetsAreFound(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+func TestFuzzRunThatOnlyReachedItsEnd(t *testing.T) {
+	const end = "FAIL\nexit status 1\nFAIL\tdfs/some/where\t5.656s\n"
+	for name, c := range map[string]struct {
+		out  string
+		want bool
+	}{
+		"its deadline": {"fuzz: elapsed: 6s, execs: 221949\n--- FAIL: FuzzMounts (5.64s)\n    context deadline exceeded\n" + end, true},
+		"a finding": {"--- FAIL: FuzzMounts (0.64s)\n    --- FAIL: FuzzMounts (0.00s)\n        mounts_test.go:7: wrong\n\n" +
+			"    Failing input written to testdata/fuzz/FuzzMounts/1f\n" + end, false},
+		"a finding whose text is the deadline": {"--- FAIL: FuzzMounts (0.64s)\n    context deadline exceeded\n\n" +
+			"    Failing input written to testdata/fuzz/FuzzMounts/1f\n" + end, false},
+		"a worker that hung":    {"--- FAIL: FuzzMounts (9.64s)\n    fuzzing process hung or terminated unexpectedly: exit status 2\n" + end, false},
+		"does not build":        {"# dfs/some/where\nx.go:1:1: wrong\nFAIL\tdfs/some/where [build failed]\nFAIL\n", false},
+		"nothing was said":      {"", false},
+		"the tests' own limits": {"panic: test timed out after 10m0s\n" + end, false},
+	} {
+		if got := onlyTimeIsUp([]byte(c.out)); got != c.want {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
+}
