@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"dfs/blockstore"
+	"dfs/blockstore/disk"
 	"dfs/blockstore/runs"
 	"dfs/cluster/fault"
 )
@@ -230,13 +231,13 @@ func (s *Store) appendChunk(op string, records []record) (int, error) {
 		}
 		size += r.header.size()
 	}
-	if err := seg.file.WriteAll(at, parts); err != nil {
+	if err := seg.file.WriteAll(at, parts...); err != nil {
 		// What was written is overwritten by the next append. Should part of it survive behind that, replay sees a
 		// sequence number that goes back and passes over it.
 		s.mu.Lock()
 		s.seq = seq
 		s.mu.Unlock()
-		return 0, diskError(op, err)
+		return 0, disk.Error(op, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -317,7 +318,7 @@ func (s *Store) nextSegment() error {
 	}
 	f, err := s.disk.Open(segmentName(number), true)
 	if err != nil {
-		return diskError("segment create", err)
+		return disk.Error("segment create", err)
 	}
 	if err := s.disk.Sync(); err != nil {
 		f.Close()

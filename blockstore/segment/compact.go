@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dfs/blockstore"
+	"dfs/blockstore/disk"
 	"dfs/cluster/fault"
 )
 
@@ -257,7 +258,7 @@ func (s *Store) retire(victim *segment) error {
 	s.release(victim)
 	<-idle // readers are in the middle of one read
 	if err := victim.file.Close(); err != nil {
-		return diskError("segment compact", err)
+		return disk.Error("segment compact", err)
 	}
 	return s.removeDoomed()
 }
@@ -272,7 +273,7 @@ func (s *Store) removeDoomed() error {
 		return nil
 	}
 	if err := s.disk.Remove(segmentName(number)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return diskError("segment compact", err)
+		return disk.Error("segment compact", err)
 	}
 	if err := s.disk.Sync(); err != nil {
 		return s.fail(err)

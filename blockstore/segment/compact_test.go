@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"dfs/blockstore"
+	"dfs/blockstore/disk"
 	"dfs/blockstore/kv/mem"
 	"dfs/blockstore/storetest"
 	"dfs/cluster/fault"
@@ -17,7 +19,7 @@ import (
 
 // Writers, readers and deleters work while segment after segment is compacted; nothing live is ever missed.
 func TestCompactionUnderLoad(t *testing.T) {
-	s := open(t, "", Options{Disk: newDisk(1), KV: mem.New(), SegmentBytes: 64 << 10})
+	s := open(t, "", Options{Disk: disk.NewMemory(), KV: mem.New(), SegmentBytes: 64 << 10})
 	stop := make(chan struct{})
 	var compactions int
 	var wg sync.WaitGroup
@@ -122,19 +124,19 @@ func TestSpaceComesBack(t *testing.T) {
 
 // Rot is not laundered: a rotten block is rotten after compaction, and its neighbours are fine.
 func TestCompactionKeepsRot(t *testing.T) {
-	d := newDisk(1)
+	d := disk.NewMemory()
 	s := open(t, "", Options{Disk: d, KV: mem.New(), SegmentBytes: 8 << 10})
 	b := storetest.Extent(1, 8)
 	filler := storetest.Extent(2, 20)
 	ok(t, s.Put(ctx, b, filler))
 	h := header{held: 8}
-	d.files[segmentName(1)].data[h.dataAt()+3*512] ^= 1
+	d.Flip(segmentName(1), h.dataAt()+3*512, 0)
 	ok(t, s.Put(ctx, storetest.Extent(3, 1))) // the next segment
 	ok(t, s.Delete(ctx, blockstore.Span{Extent: filler.ID, Count: 20}))
 	if did, err := s.Compact(ctx); !did || err != nil {
 		t.Fatal(did, err)
 	}
-	if d.files[segmentName(1)] != nil {
+	if exists(t, d, segmentName(1)) {
 		t.Fatal("the segment is still there")
 	}
 	for i := range uint32(8) {
@@ -147,11 +149,11 @@ func TestCompactionKeepsRot(t *testing.T) {
 
 // A segment whose records cannot be read is left where it is.
 func TestCompactionLeavesTheUnreadable(t *testing.T) {
-	d := newDisk(1)
+	d := disk.NewMemory()
 	s := open(t, "", Options{Disk: d, KV: mem.New(), SegmentBytes: 8 << 10})
 	b, filler := storetest.Extent(1, 4), storetest.Extent(2, 20)
 	ok(t, s.Put(ctx, b, filler))
-	d.files[segmentName(1)].data[80] ^= 1 // b's header
+	d.Flip(segmentName(1), 80, 0) // b's header
 	ok(t, s.Put(ctx, storetest.Extent(3, 1)))
 	ok(t, s.Delete(ctx, blockstore.Span{Extent: filler.ID, Count: 20}))
 	if _, err := s.Compact(ctx); fault.KindOf(err) != fault.Corrupt {
@@ -160,7 +162,7 @@ func TestCompactionLeavesTheUnreadable(t *testing.T) {
 	if did, err := s.Compact(ctx); did || err != nil {
 		t.Fatalf("again: %v, %v", did, err)
 	}
-	if d.files[segmentName(1)] == nil {
+	if !exists(t, d, segmentName(1)) {
 		t.Fatal("the segment is gone")
 	}
 }
@@ -168,7 +170,7 @@ func TestCompactionLeavesTheUnreadable(t *testing.T) {
 // Run syncs what waits and compacts what is dead, on its clock's word only, and ends with its context.
 func TestRun(t *testing.T) {
 	tick := make(chan time.Time)
-	s := open(t, "", Options{Disk: newDisk(1), KV: mem.New(), SegmentBytes: 8 << 10,
+	s := open(t, "", Options{Disk: disk.NewMemory(), KV: mem.New(), SegmentBytes: 8 << 10,
 		After: func(time.Duration) <-chan time.Time { return tick }})
 	for i := range uint64(20) {
 		b := storetest.Extent(i+1, 8)
@@ -188,49 +190,28 @@ func TestRun(t *testing.T) {
 
 // Concurrent syncs share disk syncs.
 func TestGroupCommit(t *testing.T) {
-	d := newDisk(1)
-	gate := &gatedDisk{disk: d, entered: make(chan struct{}, 100), release: make(chan struct{})}
+	entered, release := make(chan struct{}, 100), make(chan struct{})
+	var on atomic.Bool
+	gate := disk.Faulty(disk.NewMemory(), func(op disk.Op, _ string) error {
+		if op == disk.Sync && on.Load() {
+			entered <- struct{}{}
+			<-release
+		}
+		return nil
+	})
 	s := open(t, "", Options{Disk: gate, KV: mem.New()})
 	ok(t, s.Put(ctx, storetest.Extent(1, 1)))
-	gate.on = true
+	on.Store(true)
 	var wg sync.WaitGroup
 	wg.Go(func() { ok(t, s.Sync(ctx)) })
-	<-gate.entered // the first is syncing
+	<-entered // the first is syncing
 	ok(t, s.Put(ctx, storetest.Extent(2, 1)))
 	for range 20 {
 		wg.Go(func() { ok(t, s.Sync(ctx)) })
 	}
-	close(gate.release)
+	close(release)
 	wg.Wait()
-	if n := 1 + len(gate.entered); n != 2 {
+	if n := 1 + len(entered); n != 2 {
 		t.Fatalf("%d disk syncs for 21 callers, want 2", n)
 	}
-}
-
-// gatedDisk lets file syncs wait.
-type gatedDisk struct {
-	*disk
-	on               bool
-	entered, release chan struct{}
-}
-
-func (g *gatedDisk) Open(name string, create bool) (File, error) {
-	f, err := g.disk.Open(name, create)
-	if err != nil {
-		return nil, err
-	}
-	return &gatedFile{f, g}, nil
-}
-
-type gatedFile struct {
-	File
-	g *gatedDisk
-}
-
-func (f *gatedFile) Sync() error {
-	if f.g.on {
-		f.g.entered <- struct{}{}
-		<-f.g.release
-	}
-	return f.File.Sync()
 }

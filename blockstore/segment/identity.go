@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"dfs/blockstore/disk"
 	"dfs/cluster/fault"
 )
 
@@ -32,19 +33,21 @@ func parseIdentity(text string) (id Identity, err error) {
 }
 
 // identify returns the directory's identity, giving it one if it is empty.
-func identify(d Disk, o Options) (Identity, error) {
+func identify(d disk.Disk, o Options) (Identity, error) {
 	f, err := d.Open(idName, false)
 	if errors.Is(err, os.ErrNotExist) {
 		return newIdentity(d, o)
 	}
 	if err != nil {
-		return Identity{}, diskError("segment open", err)
+		return Identity{}, disk.Error("segment open", err)
 	}
-	b := make([]byte, 256)
-	n, err := f.ReadAt(b, 0)
+	b, n := make([]byte, 256), 0
+	if err = f.Refresh(); err == nil { // it may be there without ever having been synced
+		n, err = f.ReadAt(b, 0)
+	}
 	closeErr := f.Close()
 	if err != nil && !errors.Is(err, io.EOF) || closeErr != nil {
-		return Identity{}, diskError("segment open", errors.Join(err, closeErr))
+		return Identity{}, disk.Error("segment open", errors.Join(err, closeErr))
 	}
 	id, err := parseIdentity(string(b[:n]))
 	switch {
@@ -58,13 +61,13 @@ func identify(d Disk, o Options) (Identity, error) {
 	return id, nil
 }
 
-func newIdentity(d Disk, o Options) (Identity, error) {
+func newIdentity(d disk.Disk, o Options) (Identity, error) {
 	if o.Store != [16]byte{} {
 		return Identity{}, fault.New("segment open", fault.Conflict, "store %x is not here", o.Store)
 	}
 	names, err := d.Names()
 	if err != nil {
-		return Identity{}, diskError("segment open", err)
+		return Identity{}, disk.Error("segment open", err)
 	}
 	for _, n := range names {
 		if strings.HasSuffix(n, suffix) {
@@ -77,10 +80,10 @@ func newIdentity(d Disk, o Options) (Identity, error) {
 	}
 	f, err := d.Open(idName, true)
 	if err != nil {
-		return Identity{}, diskError("segment open", err)
+		return Identity{}, disk.Error("segment open", err)
 	}
 	if err = f.Truncate(0); err == nil {
-		err = f.WriteAll(0, [][]byte{[]byte(id.text())})
+		err = f.WriteAll(0, []byte(id.text()))
 	}
 	if err == nil {
 		err = f.Sync()
@@ -89,5 +92,5 @@ func newIdentity(d Disk, o Options) (Identity, error) {
 	if err == nil {
 		err = d.Sync()
 	}
-	return id, diskError("segment open", err)
+	return id, disk.Error("segment open", err)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"maps"
+	"math"
 	"slices"
 
 	"dfs/blockstore"
@@ -86,6 +87,10 @@ var (
 	entryPrefix = []byte("e")
 )
 
+// newest is read in one step: between asking for the newest version and reading it, it may have become one that is
+// not kept any more.
+const newest = math.MaxUint64
+
 func entryKey(id blockstore.ID) []byte { return append(append([]byte{}, entryPrefix...), id[:]...) }
 
 const (
@@ -105,7 +110,7 @@ func (s *Store) lookup(id blockstore.ID) (*entry, error) {
 	if known {
 		return e, nil
 	}
-	r := s.index.At(s.index.Newest())
+	r := s.index.At(newest)
 	defer r.Close()
 	b, found, err := r.Get(entryKey(id))
 	if err != nil || !found {
@@ -157,7 +162,7 @@ func (s *Store) flush(c changes, to position, victim uint64) error {
 
 // readPosition returns what the index says of itself; zeros when it is empty.
 func (s *Store) readPosition() (p position, victim uint64, err error) {
-	r := s.index.At(s.index.Newest())
+	r := s.index.At(newest)
 	defer r.Close()
 	b, found, err := r.Get(positionKey)
 	if err != nil || !found {
@@ -182,7 +187,7 @@ func (s *Store) each(after blockstore.ID, fn func(id blockstore.ID, e *entry) bo
 	s.mu.Lock()
 	over := maps.Clone(s.flushing)
 	maps.Copy(over, s.pending)
-	r := s.index.At(s.index.Newest())
+	r := s.index.At(newest)
 	s.mu.Unlock()
 	defer r.Close()
 	less := func(a, b blockstore.ID) int { return bytes.Compare(a[:], b[:]) }

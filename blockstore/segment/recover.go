@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"dfs/blockstore"
+	"dfs/blockstore/disk"
 	"dfs/cluster/fault"
 )
 
@@ -45,7 +46,7 @@ func (s *Store) recover() error {
 func (s *Store) openSegments() error {
 	names, err := s.disk.Names()
 	if err != nil {
-		return diskError("segment open", err)
+		return disk.Error("segment open", err)
 	}
 	for _, name := range names {
 		n, is := segmentNumber(name)
@@ -54,18 +55,40 @@ func (s *Store) openSegments() error {
 		}
 		f, err := s.disk.Open(name, false)
 		if err != nil {
-			return diskError("segment open", err)
+			return disk.Error("segment open", err)
 		}
 		seg := &segment{number: n, file: f, refs: 1}
 		s.segments[n] = seg
 		if seg.size, err = f.Size(); err != nil {
-			return diskError("segment open", err)
+			return disk.Error("segment open", err)
 		}
 		s.disk0 += seg.size
 		if s.active == nil || n > s.active.number {
 			s.active = seg
 		}
 	}
+	return s.settle()
+}
+
+// settle makes sure that what is found is what the disk holds. A process that was killed may have made the last segment
+// without its name being safe, or written to it; one whose sync had failed can still be read in the system's memory.
+func (s *Store) settle() error {
+	if s.active == nil {
+		return nil
+	}
+	err := s.disk.Sync()
+	if err == nil {
+		err = s.active.file.Refresh()
+	}
+	var size int64
+	if err == nil {
+		size, err = s.active.file.Size()
+	}
+	if err != nil {
+		return disk.Error("segment open", err)
+	}
+	s.disk0 += size - s.active.size
+	s.active.size = size
 	return nil
 }
 
@@ -111,14 +134,14 @@ func (s *Store) bury(seg *segment, end int64, torn []int64) error {
 		if at >= end {
 			continue
 		}
-		if err := seg.file.WriteAll(at, [][]byte{make([]byte, headerSize)}); err != nil {
-			return diskError("segment open", err)
+		if err := seg.file.WriteAll(at, make([]byte, headerSize)); err != nil {
+			return disk.Error("segment open", err)
 		}
 		s.mended = true
 	}
 	if seg == s.active && end < seg.size {
 		if err := seg.file.Truncate(end); err != nil {
-			return diskError("segment open", err)
+			return disk.Error("segment open", err)
 		}
 		s.disk0 -= seg.size - end
 		seg.size = end
@@ -143,7 +166,7 @@ func (s *Store) scan(seg *segment, start int64, whole bool, fn func(*scanned) er
 	for at := start; at+headerSize <= seg.size; {
 		b, err := w.bytes(at, headerSize)
 		if err != nil {
-			return end, torn, diskError("segment scan", err)
+			return end, torn, disk.Error("segment scan", err)
 		}
 		h, err := decodeHeader(s.id.Store, b)
 		if errors.Is(err, fault.Unsupported) {
@@ -157,7 +180,7 @@ func (s *Store) scan(seg *segment, start int64, whole bool, fn func(*scanned) er
 		w.ahead = 0
 		meta, err := w.bytes(at+headerSize, int64(h.metaLen()))
 		if err != nil {
-			return end, torn, diskError("segment scan", err)
+			return end, torn, disk.Error("segment scan", err)
 		}
 		r := &scanned{h, slices.Clone(meta)}
 		_, sums, err := h.decodeMeta(r.meta)
@@ -168,7 +191,7 @@ func (s *Store) scan(seg *segment, start int64, whole bool, fn func(*scanned) er
 		if whole && h.held > 0 {
 			data = slices.Grow(data[:0], int(h.held)*blockstore.Size)[:int(h.held)*blockstore.Size]
 			if _, err := seg.file.ReadAt(data, at+h.dataAt()); err != nil && !errors.Is(err, io.EOF) {
-				return end, torn, diskError("segment scan", err)
+				return end, torn, disk.Error("segment scan", err)
 			}
 			if blockstore.Verify(data, sums) != nil { // torn
 				torn = append(torn, at)
@@ -251,7 +274,7 @@ func (s *Store) count() error {
 
 // window reads a file through a small buffer.
 type window struct {
-	file  File
+	file  disk.File
 	size  int64
 	ahead int // bytes to read beyond what is asked for; 0 takes 4 KiB
 	at    int64

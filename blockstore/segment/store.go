@@ -56,7 +56,7 @@ import (
 	"time"
 
 	"dfs/blockstore"
-	"dfs/blockstore/dirlock"
+	"dfs/blockstore/disk"
 	"dfs/blockstore/kv"
 	"dfs/blockstore/kv/badger"
 	"dfs/cluster/fault"
@@ -85,8 +85,8 @@ type Options struct {
 	CompactBytes int64         // bytes a second that compaction may copy; default 64 MiB
 	SumsBytes    int64         // memory for cached sums; default 16 MiB
 
-	Disk Disk     // default: the files in the directory
-	KV   kv.Store // the index; default: badger in the directory's index folder
+	Disk disk.Disk // default: the files in the directory
+	KV   kv.Store  // the index; default: badger in the directory's index folder
 
 	Log   *slog.Logger                         // default: silent
 	Rand  io.Reader                            // of a new store's id; default crypto/rand
@@ -126,8 +126,8 @@ func (o Options) filled() Options {
 type Store struct {
 	o     Options
 	id    Identity
-	disk  Disk
-	lock  *dirlock.Lock // nil with a Disk of the caller's
+	disk  disk.Disk
+	lock  io.Closer // nil while there is none
 	index kv.Store
 	sums  *sumCache
 
@@ -155,7 +155,7 @@ type Store struct {
 // segment is one file of the stream. mu guards all fields but number and file.
 type segment struct {
 	number uint64
-	file   File
+	file   disk.File
 	size   int64         // where the next record goes, or the last one ended
 	live   int64         // bytes of blocks that the index says are live here
 	refs   int           // users of file, the store being one
@@ -201,12 +201,10 @@ func (s *Store) open(dir string) (err error) {
 		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && s.o.Store != [16]byte{} {
 			return fault.New("segment open", fault.Conflict, "store %x is not here: %s is missing", s.o.Store, dir)
 		}
-		if s.disk, err = osDisk(dir); err != nil {
-			return err
-		}
-		if s.lock, err = dirlock.Acquire(dir); err != nil {
-			return err
-		}
+		s.disk = disk.Dir(dir)
+	}
+	if s.lock, err = s.disk.Lock(); err != nil {
+		return disk.Error("segment open", err)
 	}
 	if s.id, err = identify(s.disk, s.o); err != nil {
 		return err
@@ -285,7 +283,10 @@ func (s *Store) closeFiles() error {
 	if s.index != nil && s.o.KV == nil {
 		errs = append(errs, s.index.Close())
 	}
-	return fault.Wrap("segment close", errors.Join(append(errs, s.lock.Release())...))
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return fault.Wrap("segment close", errors.Join(errs...))
 }
 
 // acquire returns the segment with a reference, or nil when it is gone.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"dfs/blockstore"
+	"dfs/blockstore/disk"
 	"dfs/blockstore/kv/mem"
 	"dfs/blockstore/storetest"
 	"dfs/cluster/fault"
@@ -38,7 +39,7 @@ func TestContract(t *testing.T) {
 
 func TestContractInMemory(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) blockstore.Store {
-		return open(t, "", Options{Disk: newDisk(1), KV: mem.New(), SegmentBytes: 1 << 16})
+		return open(t, "", Options{Disk: disk.NewMemory(), KV: mem.New(), SegmentBytes: 1 << 16})
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"dfs/blockstore/disk"
 	"dfs/cluster"
 	"dfs/cluster/fault"
 	"dfs/cluster/lease"
@@ -20,9 +21,9 @@ import (
 // Options of a Group. Self, Transport, Machine, Session, Now and Wall are needed, and Dir or Disk.
 type Options struct {
 	Self      cluster.PeerID
-	Cluster   string   // whose log this is; kept in the log's directory, another's is refused
-	Dir       string   // directory of the log
-	Disk      wal.Disk // instead of Dir
+	Cluster   string    // whose log this is; kept in the log's directory, another's is refused
+	Dir       string    // directory of the log
+	Disk      disk.Disk // instead of Dir
 	Transport peer.Transport
 	Machine   Machine
 	Session   uint64               // of this incarnation of the process; never used before
@@ -97,11 +98,11 @@ func Open(o Options) (*Group, error) {
 	if o.KeepBytes == 0 {
 		o.KeepBytes = 256 << 20
 	}
-	disk := o.Disk
-	if disk == nil {
-		disk = wal.Dir(o.Dir)
+	d := o.Disk
+	if d == nil {
+		d = disk.Dir(o.Dir)
 	}
-	log, err := wal.Open(disk, o.Cluster+"/"+o.Self.String(), wal.Options{SegmentBytes: o.SegmentBytes, CacheBytes: o.CacheBytes})
+	log, err := wal.Open(d, o.Cluster+"/"+o.Self.String(), wal.Options{SegmentBytes: o.SegmentBytes, CacheBytes: o.CacheBytes})
 	if err != nil {
 		return nil, err
 	}

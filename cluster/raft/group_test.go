@@ -15,11 +15,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"dfs/blockstore/disk"
 	"dfs/cluster"
 	"dfs/cluster/fault"
 	"dfs/cluster/lease"
 	"dfs/cluster/raft"
-	"dfs/cluster/raft/wal"
 	"dfs/net/simnet"
 )
 
@@ -160,7 +160,8 @@ type replica struct {
 	t       *testing.T
 	net     *simnet.Loop
 	id      cluster.PeerID
-	disk    *wal.Memory
+	disk    *disk.Memory
+	fail    func(disk.Op, string) error
 	machine *journal
 	session uint64
 	o       raft.Options
@@ -181,7 +182,7 @@ func peerID(n int) cluster.PeerID { return cluster.PeerID{0: byte(n + 1), 19: 7}
 func newPeers(t *testing.T, n int) *peers {
 	c := &peers{T: t, net: simnet.NewLoop(1)}
 	for i := range n {
-		r := &replica{t: t, net: c.net, id: peerID(i), disk: wal.NewMemory(), machine: newJournal(), session: uint64(i+1) << 32, boot: time.Now().Add(-time.Hour)}
+		r := &replica{t: t, net: c.net, id: peerID(i), disk: disk.NewMemory(), machine: newJournal(), session: uint64(i+1) << 32, boot: time.Now().Add(-time.Hour)}
 		r.o.Bootstrap = i == 0
 		r.start()
 		c.all = append(c.all, r)
@@ -208,7 +209,12 @@ func (r *replica) tryStart() error {
 	o := r.o
 	o.Self, o.Cluster, o.Transport, o.Machine, o.Session = r.id, "test", port, r.machine, r.session
 	if o.Dir == "" {
-		o.Disk = r.disk
+		o.Disk = disk.Faulty(r.disk, func(op disk.Op, name string) error {
+			if r.fail == nil {
+				return nil
+			}
+			return r.fail(op, name)
+		})
 	}
 	o.Now = func() time.Duration { return time.Since(r.boot) }
 	o.Wall = time.Now
@@ -710,8 +716,8 @@ func TestBrokenDiskStopsTheReplica(t *testing.T) {
 		c.members(3)
 		l := c.leader()
 		broken := errors.New("broken disk")
-		l.disk.Fail = func(op string) error {
-			if op == "sync" {
+		l.fail = func(op disk.Op, _ string) error {
+			if op == disk.Sync {
 				return broken
 			}
 			return nil
@@ -721,7 +727,7 @@ func TestBrokenDiskStopsTheReplica(t *testing.T) {
 		if err := l.stop(); !errors.Is(err, broken) {
 			t.Fatal(err)
 		}
-		l.disk.Fail = nil
+		l.fail = nil
 		l.start()
 		l.mustPropose("b")
 		if ops := c.agree(); len(ops) != 2 {
@@ -734,7 +740,7 @@ func TestBrokenDiskStopsTheReplica(t *testing.T) {
 func TestInRealTime(t *testing.T) {
 	c := &peers{T: t, net: simnet.NewLoop(1)}
 	for i := range 3 {
-		r := &replica{t: t, net: c.net, id: peerID(i), disk: wal.NewMemory(), machine: newJournal(), session: uint64(i+1) << 32, boot: time.Now().Add(-time.Hour)}
+		r := &replica{t: t, net: c.net, id: peerID(i), disk: disk.NewMemory(), machine: newJournal(), session: uint64(i+1) << 32, boot: time.Now().Add(-time.Hour)}
 		r.o.Bootstrap, r.o.Dir = i == 0, t.TempDir()
 		r.start()
 		c.all = append(c.all, r)

@@ -14,6 +14,7 @@ import (
 	"testing/cryptotest"
 	"time"
 
+	"dfs/blockstore/disk"
 	"dfs/cluster"
 	"dfs/cluster/fault"
 	"dfs/cluster/lease"
@@ -104,7 +105,7 @@ type simReplica struct {
 	s       *sim
 	n       int
 	id      cluster.PeerID
-	disk    *wal.Memory
+	disk    *disk.Memory
 	log     *wal.Log
 	core    *raft.Core
 	era     int // counts starts; events of an earlier era are void
@@ -154,7 +155,7 @@ func newSim(t *testing.T, seed uint64) *sim {
 	s.net.SetWeather(simnet.Weather{Min: 200 * time.Microsecond, Max: 20 * time.Millisecond, Loss: 0.01})
 	for n := range 3 + rng.IntN(3) {
 		r := &simReplica{
-			s: s, n: n, id: peerID(n), disk: wal.NewMemory(), machine: newJournal(), kept: newJournal(),
+			s: s, n: n, id: peerID(n), disk: disk.NewMemory(), machine: newJournal(), kept: newJournal(),
 			session: uint64(n+1) << 32, skew: 1 + (rng.Float64()-0.5)/25, offset: time.Duration(rng.Int64N(int64(time.Hour))),
 		}
 		s.all = append(s.all, r)

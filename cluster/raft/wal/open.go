@@ -2,20 +2,24 @@ package wal
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
+	"math"
+	"os"
 	"slices"
 	"strings"
 
+	"dfs/blockstore/disk"
 	"dfs/cluster/fault"
 	"dfs/net/wire"
 )
 
 const idName = "id"
 
-// Open opens the log in disk, or makes an empty one. Id says whose it is; a log that says otherwise is
+// Open opens the log in d, or makes an empty one. Id says whose it is; a log that says otherwise is
 // fault.Conflict, and nothing is changed. A torn tail is cut off; fault.Corrupt if anything that was synced is
 // missing or rotten. fault.Busy if another process has it open.
-func Open(disk Disk, id string, o Options) (*Log, error) {
+func Open(d disk.Disk, id string, o Options) (*Log, error) {
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = 16 << 20
 	}
@@ -23,11 +27,11 @@ func Open(disk Disk, id string, o Options) (*Log, error) {
 		o.CacheBytes = 32 << 20
 	}
 	o.SegmentBytes = max(o.SegmentBytes, 1<<10)
-	lock, err := disk.Lock()
+	lock, err := d.Lock()
 	if err != nil {
-		return nil, fault.Wrap("log open", err)
+		return nil, disk.Error("log open", err)
 	}
-	l := &Log{disk: disk, lock: lock, o: o}
+	l := &Log{disk: d, lock: lock, o: o}
 	if err := l.open(id); err != nil {
 		for _, s := range l.segs {
 			s.file.Close()
@@ -39,9 +43,9 @@ func Open(disk Disk, id string, o Options) (*Log, error) {
 }
 
 func (l *Log) open(id string) error {
-	names, err := l.disk.List()
+	names, err := l.disk.Names()
 	if err != nil {
-		return err
+		return disk.Error("log open", err)
 	}
 	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".log") })
 	slices.Sort(names)
@@ -56,63 +60,83 @@ func (l *Log) open(id string) error {
 	if len(l.segs) == 0 {
 		return l.cut(Mark{}, true, 0)
 	}
+	// The process before may have ended between making a segment and making its name safe.
+	if err := l.disk.Sync(); err != nil {
+		return disk.Error("log sync", err)
+	}
 	l.coolLocked() // nobody else knows of the log yet
 	return nil
 }
 
 // checkID compares the id file, or writes it where there is no log yet.
 func (l *Log) checkID(id string, used bool) error {
-	if f, err := l.disk.Open(idName); err == nil {
-		defer f.Close()
-		size, err := f.Size()
-		if err != nil {
-			return ioError("log id", err)
-		}
-		b := make([]byte, min(size, 1<<10))
-		if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
-			return ioError("log id", err)
-		}
-		rec, ok := parse(b, place{})
-		if ok && string(rec.payload) == id {
-			return nil
-		}
-		if ok {
-			return fault.New("log id", fault.Conflict, "the log is of %s, not of %s", rec.payload, id)
-		}
-	}
-	if used {
+	f, err := l.disk.Open(idName, !used)
+	if errors.Is(err, os.ErrNotExist) {
 		return fault.New("log id", fault.Conflict, "a log whose owner is not known")
 	}
-	rec := appendRecord(nil, place{}, 0, kindHead, func(b []byte) []byte { return append(b, id...) })
-	f, err := l.disk.Create(idName, int64(len(rec)))
 	if err != nil {
-		return ioError("log id", err)
+		return disk.Error("log id", err)
 	}
 	defer f.Close()
-	if _, err := f.WriteAt(rec, 0); err != nil {
-		return ioError("log id", err)
+	if err := f.Refresh(); err != nil { // it may be there without ever having been synced
+		return disk.Error("log id", err)
 	}
-	if err := f.Sync(); err != nil {
-		return ioError("log id", err)
+	b, err := readUpTo(f, 1<<10)
+	if err != nil {
+		return disk.Error("log id", err)
 	}
-	return ioError("log id", l.disk.SyncDir())
+	rec, ok := parse(b, place{})
+	switch {
+	case ok && string(rec.payload) == id:
+		return nil
+	case ok:
+		return fault.New("log id", fault.Conflict, "the log is of %s, not of %s", rec.payload, id)
+	case used:
+		return fault.New("log id", fault.Conflict, "a log whose owner is not known")
+	}
+	out := appendRecord(nil, place{}, 0, kindHead, func(b []byte) []byte { return append(b, id...) })
+	if err = f.Truncate(0); err == nil {
+		err = f.WriteAll(0, out)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = l.disk.Sync()
+	}
+	return disk.Error("log id", err)
 }
 
-// load replays one segment.
-func (l *Log) load(name string, newest bool) error {
-	f, err := l.disk.Open(name)
-	if err != nil {
-		return ioError("log read", err)
-	}
+// readUpTo returns the bytes of a file, the first most of them if there are more.
+func readUpTo(f disk.File, most int64) ([]byte, error) {
 	size, err := f.Size()
 	if err != nil {
-		f.Close()
-		return ioError("log read", err)
+		return nil, err
 	}
-	b := make([]byte, size)
-	if n, err := f.ReadAt(b, 0); err != nil && (err != io.EOF || int64(n) != size) {
+	b := make([]byte, min(size, most))
+	if n, err := f.ReadAt(b, 0); err != nil && (err != io.EOF || n < len(b)) {
+		return nil, err
+	}
+	return b, nil
+}
+
+// load replays one segment. The newest may hold what was never synced, or what a sync failed for: it is read from the
+// disk itself, so that nothing counts that is not there.
+func (l *Log) load(name string, newest bool) error {
+	f, err := l.disk.Open(name, false)
+	if err != nil {
+		return disk.Error("log read", err)
+	}
+	if newest {
+		err = f.Refresh()
+	}
+	var b []byte
+	if err == nil {
+		b, err = readUpTo(f, math.MaxInt64)
+	}
+	if err != nil {
 		f.Close()
-		return ioError("log read", err)
+		return disk.Error("log read", err)
 	}
 	seq, err := parseName(name)
 	if err != nil {
@@ -127,10 +151,11 @@ func (l *Log) load(name string, newest bool) error {
 	case len(records) == 0: // it was being made when the power failed: nothing was promised in it
 		f.Close()
 		if err := l.disk.Remove(name); err != nil {
-			return ioError("log read", err)
+			return disk.Error("log read", err)
 		}
-		return ioError("log read", l.disk.SyncDir())
+		return disk.Error("log read", l.disk.Sync())
 	}
+	size := int64(len(b))
 	seg := &segment{seq: seq, file: f, size: size, end: end, synced: end}
 	l.segs = append(l.segs, seg)
 	if err := l.replay(seg, records); err != nil {
@@ -140,10 +165,13 @@ func (l *Log) load(name string, newest bool) error {
 		return nil
 	}
 	// What is behind the end must never be taken for records once new ones have been written up to it.
-	if err := f.Zero(end, size); err != nil {
-		return ioError("log repair", err)
+	if err = f.Truncate(end); err == nil {
+		err = f.Allocate(size)
 	}
-	return ioError("log repair", f.Sync())
+	if err == nil {
+		err = f.Sync()
+	}
+	return disk.Error("log repair", err)
 }
 
 func parseName(name string) (uint64, error) {

@@ -3,6 +3,7 @@ package wal
 import (
 	"fmt"
 
+	"dfs/blockstore/disk"
 	"dfs/cluster/fault"
 )
 
@@ -126,11 +127,11 @@ func (l *Log) put(k kind, size int, payload func([]byte) []byte) (*segment, int6
 func (l *Log) flush() error {
 	seg := l.segs[len(l.segs)-1]
 	if len(l.buf) > 0 {
-		if _, err := seg.file.WriteAt(l.buf, seg.end); err != nil {
-			return ioError("log write", err)
+		if err := seg.file.WriteAll(seg.end, l.buf); err != nil {
+			return disk.Error("log write", err)
 		}
 		if err := seg.file.Sync(); err != nil {
-			return ioError("log sync", err)
+			return disk.Error("log sync", err)
 		}
 		seg.end += int64(len(l.buf))
 		seg.synced = seg.end
@@ -208,19 +209,25 @@ func (l *Log) cut(base Mark, reset bool, need int64) error {
 	}
 	rec := appendRecord(nil, place{h.seq, 0}, 0, kindHead, h.append)
 	size := max(l.o.SegmentBytes, int64(len(rec))+need)
-	file, err := l.disk.Create(segmentName(h.seq), size)
+	file, err := l.disk.Open(segmentName(h.seq), true)
 	if err != nil {
-		return ioError("log create", err)
+		return disk.Error("log create", err)
 	}
 	seg := &segment{seq: h.seq, base: base, file: file, size: size, end: int64(len(rec)), synced: int64(len(rec))}
 	l.segs = append(l.segs, seg)
-	if _, err := file.WriteAt(rec, 0); err != nil {
-		return ioError("log write", err)
+	if err = file.Truncate(0); err == nil {
+		err = file.Allocate(size)
 	}
-	if err := file.Sync(); err != nil {
-		return ioError("log sync", err)
+	if err == nil {
+		err = file.WriteAll(0, rec)
 	}
-	return ioError("log sync", l.disk.SyncDir())
+	if err == nil {
+		err = file.Sync()
+	}
+	if err == nil {
+		err = l.disk.Sync()
+	}
+	return disk.Error("log create", err)
 }
 
 // Compact forgets segments all of whose entries are up to index. Conf is the configuration as of index or later, at
@@ -276,11 +283,11 @@ func (l *Log) remove(segs []*segment) error {
 	for _, s := range segs {
 		s.file.Close()
 		if err := l.disk.Remove(segmentName(s.seq)); err != nil {
-			return ioError("log remove", err)
+			return disk.Error("log remove", err)
 		}
 		// One by one: a directory may keep removals in any order until it is synced.
-		if err := l.disk.SyncDir(); err != nil {
-			return ioError("log sync", err)
+		if err := l.disk.Sync(); err != nil {
+			return disk.Error("log sync", err)
 		}
 	}
 	return nil

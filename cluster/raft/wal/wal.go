@@ -23,8 +23,10 @@
 package wal
 
 import (
+	"io"
 	"sync"
 
+	"dfs/blockstore/disk"
 	"dfs/cluster/fault"
 )
 
@@ -73,8 +75,8 @@ type Options struct {
 
 // Log is an open log. Save, Compact and Close are for one goroutine; the rest is safe for concurrent use.
 type Log struct {
-	disk Disk
-	lock interface{ Close() error }
+	disk disk.Disk
+	lock io.Closer
 	o    Options
 
 	// Of the writing goroutine.
@@ -96,7 +98,7 @@ type Log struct {
 type segment struct {
 	seq    uint64
 	base   Mark
-	file   File
+	file   disk.File
 	size   int64
 	end    int64 // offset of the next record
 	synced int64

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"dfs/blockstore/disk"
 	"dfs/cluster/fault"
 )
 
@@ -18,7 +19,7 @@ func entries(lo, hi, term uint64) []Entry {
 	return es
 }
 
-func mustOpen(t *testing.T, d Disk) *Log {
+func mustOpen(t *testing.T, d disk.Disk) *Log {
 	t.Helper()
 	l, err := Open(d, "me", Options{SegmentBytes: 4 << 10, CacheBytes: 2 << 10})
 	if err != nil {
@@ -53,25 +54,25 @@ func same(a, b []Entry) bool {
 }
 
 func TestSavedIsThereAfterReopen(t *testing.T) {
-	for name, disk := range map[string]Disk{"memory": NewMemory(), "directory": Dir(t.TempDir())} {
+	for name, d := range map[string]disk.Disk{"memory": disk.NewMemory(), "directory": disk.Dir(t.TempDir())} {
 		t.Run(name, func(t *testing.T) {
-			l := mustOpen(t, disk)
+			l := mustOpen(t, d)
 			mustSave(t, l, Batch{Entries: entries(1, 300, 1), Hard: &Hard{1, 7, 12}, Conf: &Conf{1, []byte("conf")}})
 			mustSave(t, l, Batch{Entries: entries(200, 210, 2), Hard: &Hard{2, 9, 150}})
 			want := append(entries(1, 200, 1), entries(200, 210, 2)...)
 			if got := contents(t, l); !same(got, want) {
 				t.Fatal("before reopening:", len(got))
 			}
-			if _, err := Open(disk, "me", Options{}); !errors.Is(err, fault.Busy) {
+			if _, err := Open(d, "me", Options{}); !errors.Is(err, fault.Busy) {
 				t.Fatal("a second open:", err)
 			}
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Open(disk, "you", Options{}); !errors.Is(err, fault.Conflict) {
+			if _, err := Open(d, "you", Options{}); !errors.Is(err, fault.Conflict) {
 				t.Fatal("another's log:", err)
 			}
-			l = mustOpen(t, disk)
+			l = mustOpen(t, d)
 			if got := contents(t, l); !same(got, want) {
 				t.Fatal("after reopening:", len(got))
 			}
@@ -86,13 +87,13 @@ func TestSavedIsThereAfterReopen(t *testing.T) {
 			}
 			first := l.First()
 			l.Close()
-			l = mustOpen(t, disk)
+			l = mustOpen(t, d)
 			if got := contents(t, l); l.First() != first || !same(got, want[first-1:]) || string(l.Conf().Data) != "later" {
 				t.Fatal("after compaction:", l.First(), l.Last(), l.Conf())
 			}
 			mustSave(t, l, Batch{Base: &Mark{1000, 5}, Conf: &Conf{1000, []byte("snap")}, Entries: entries(1001, 1003, 5)})
 			l.Close()
-			l = mustOpen(t, disk)
+			l = mustOpen(t, d)
 			defer l.Close()
 			term, err := l.Term(1000)
 			if got := contents(t, l); !same(got, entries(1001, 1003, 5)) || term != 5 || err != nil {
@@ -114,15 +115,18 @@ func TestPowerCuts(t *testing.T) {
 
 func powerCuts(t *testing.T, seed uint64) error {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	disk := NewMemory()
+	m := disk.NewMemory()
 	left := 0
 	cut := errors.New("power cut")
-	disk.Fail = func(string) error {
+	d := disk.Faulty(m, func(op disk.Op, _ string) error {
+		if !op.Changes() {
+			return nil
+		}
 		if left--; left < 0 {
 			return cut
 		}
 		return nil
-	}
+	})
 	var base Mark
 	var log []Entry // promised
 	term := uint64(1)
@@ -134,7 +138,7 @@ func powerCuts(t *testing.T, seed uint64) error {
 		var err error
 		if l == nil {
 			var opened *Log
-			if opened, err = Open(disk, "me", Options{SegmentBytes: 2 << 10, CacheBytes: 1 << 10}); err == nil {
+			if opened, err = Open(d, "me", Options{SegmentBytes: 2 << 10, CacheBytes: 1 << 10}); err == nil {
 				l = opened
 				base = Mark{l.First() - 1, 0}
 				got := contents(t, l)
@@ -219,9 +223,9 @@ func powerCuts(t *testing.T, seed uint64) error {
 		}
 		l = nil
 		if rng.IntN(5) == 0 {
-			disk.Cut(nil)
+			m.Cut(nil)
 		} else {
-			disk.Cut(rng)
+			m.Cut(rng)
 		}
 	}
 	return nil
@@ -229,23 +233,27 @@ func powerCuts(t *testing.T, seed uint64) error {
 
 // TestRotIsNoTornTail flips every 37th bit of a synced log: opening must refuse, or lose nothing.
 func TestRotIsNoTornTail(t *testing.T) {
-	disk := NewMemory()
-	l := mustOpen(t, disk)
+	d := disk.NewMemory()
+	l := mustOpen(t, d)
 	for i := uint64(1); i < 150; i++ {
 		mustSave(t, l, Batch{Entries: entries(i, i+1, 1), Hard: &Hard{1, 1, i}})
 	}
 	want := contents(t, l)
 	l.Close()
-	names, _ := disk.List()
+	names, _ := d.Names()
 	var refused, fine, lastLost int
 	for _, name := range names {
 		if name == idName {
 			continue
 		}
-		size := disk.files[name].now
-		for bit := 0; bit < len(size)*8; bit += 37 {
-			disk.Flip(name, int64(bit/8), uint(bit%8))
-			l, err := Open(disk, "me", Options{SegmentBytes: 4 << 10})
+		f, err := d.Open(name, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, _ := f.Size()
+		for bit := 0; bit < int(size)*8; bit += 37 {
+			d.Flip(name, int64(bit/8), uint(bit%8))
+			l, err := Open(d, "me", Options{SegmentBytes: 4 << 10})
 			switch {
 			case errors.Is(err, fault.Corrupt):
 				refused++
@@ -259,14 +267,14 @@ func TestRotIsNoTornTail(t *testing.T) {
 				} else if same(got, want[:len(want)-1]) {
 					// Rot of the very last record cannot be told from a torn one.
 					lastLost++
-					disk = rebuilt(t)
+					d = rebuilt(t)
 				} else {
 					t.Fatalf("%s bit %d: %d of %d entries", name, bit, len(got), len(want))
 				}
 			}
-			disk.Flip(name, int64(bit/8), uint(bit%8))
+			d.Flip(name, int64(bit/8), uint(bit%8))
 			if lastLost > 0 {
-				disk = rebuilt(t)
+				d = rebuilt(t)
 			}
 		}
 	}
@@ -275,53 +283,14 @@ func TestRotIsNoTornTail(t *testing.T) {
 	}
 }
 
-func rebuilt(t *testing.T) *Memory {
-	disk := NewMemory()
-	l := mustOpen(t, disk)
+func rebuilt(t *testing.T) *disk.Memory {
+	d := disk.NewMemory()
+	l := mustOpen(t, d)
 	for i := uint64(1); i < 150; i++ {
 		mustSave(t, l, Batch{Entries: entries(i, i+1, 1), Hard: &Hard{1, 1, i}})
 	}
 	l.Close()
-	return disk
-}
-
-// TestFailedCallEndsTheLog fails the nth call: Save reports it for ever, and what was promised survives.
-func TestFailedCallEndsTheLog(t *testing.T) {
-	broken := errors.New("broken disk")
-	for n := range 80 {
-		disk := NewMemory()
-		l := mustOpen(t, disk)
-		left := n
-		disk.Fail = func(string) error {
-			if left--; left == -1 {
-				return broken
-			}
-			return nil
-		}
-		promised := uint64(0)
-		for i := uint64(1); i < 200; i += 5 {
-			err := l.Save(Batch{Entries: entries(i, i+5, 1)})
-			if err == nil {
-				promised = i + 4
-				continue
-			}
-			if !errors.Is(err, broken) {
-				t.Fatal(err)
-			}
-			if err := l.Save(Batch{Entries: entries(i, i+5, 1)}); err == nil {
-				t.Fatal("a save after a failed one")
-			}
-			break
-		}
-		disk.Fail = nil
-		l.Close()
-		disk.Cut(rand.New(rand.NewPCG(uint64(n), 2)))
-		l = mustOpen(t, disk)
-		if got := contents(t, l); uint64(len(got)) < promised || !same(got, entries(1, uint64(len(got))+1, 1)) {
-			t.Fatalf("call %d: promised %d, have %d", n, promised, len(got))
-		}
-		l.Close()
-	}
+	return d
 }
 
 func FuzzRecord(f *testing.F) {
@@ -347,7 +316,7 @@ func FuzzRecord(f *testing.F) {
 }
 
 func BenchmarkSave(b *testing.B) {
-	l, err := Open(Dir(b.TempDir()), "me", Options{})
+	l, err := Open(disk.Dir(b.TempDir()), "me", Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

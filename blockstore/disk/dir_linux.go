@@ -1,0 +1,61 @@
+package disk
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+func allocate(f *os.File, now, size int64) error {
+	err := again(func() error { return unix.Fallocate(int(f.Fd()), 0, now, size-now) })
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		return f.Truncate(size)
+	}
+	return err
+}
+
+func syncData(f *os.File) error { return again(func() error { return unix.Fdatasync(int(f.Fd())) }) }
+
+// forget drops the clean pages of f; some file systems have no pages to drop.
+func forget(f *os.File) error {
+	err := again(func() error { return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) })
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		return nil
+	}
+	return err
+}
+
+func again(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// writeParts is one pwritev where all goes well; what that leaves is written part by part.
+func writeParts(f *os.File, off int64, parts [][]byte) error {
+	n, err := unix.Pwritev(int(f.Fd()), parts, off)
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return err
+	}
+	n = max(n, 0)
+	off += int64(n)
+	for i, p := range parts {
+		if n < len(p) {
+			rest := append([][]byte{p[n:]}, parts[i+1:]...)
+			return writeEach(f, off, rest)
+		}
+		n -= len(p)
+	}
+	return nil
+}
