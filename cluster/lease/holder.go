@@ -40,9 +40,13 @@ func NewHolder(mounted bool, firstEpoch uint64) *Holder {
 	return h
 }
 
-// Took records what the kernel has taken in. Note replaces the last one; it travels with every report.
+// Took records what the kernel has taken in. A note that is not nil replaces the last one; it travels once, with the next
+// report.
 func (h *Holder) Took(seen Seen, note []byte) {
-	h.seen, h.note, h.dirty = seen, note, true
+	h.seen, h.dirty = seen, true
+	if note != nil {
+		h.note = note
+	}
 }
 
 // LeaderChanged makes the next Report due at once: a new leader waits to hear from everyone.
@@ -54,11 +58,13 @@ func (h *Holder) Report(now time.Duration) (Report, bool) {
 	h.check(now)
 	renew := now-h.lastRenewal >= Renew
 	again := h.seen.Prefix > h.released.Prefix && now-h.lastReport >= Resend
-	if !renew && !again && !h.dirty {
+	news := h.note != nil || h.mounted && (again || h.dirty) // nobody waits for what a peer without a mount has seen
+	if !renew && !news {
 		return Report{}, false
 	}
 	h.lastReport, h.dirty = now, false
 	r := Report{Seen: h.seen, Note: h.note}
+	h.note = nil
 	if !h.mounted {
 		if renew {
 			h.lastRenewal = now

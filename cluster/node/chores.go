@@ -48,8 +48,7 @@ func (n *Node) ownChores(ctx context.Context) error {
 		n.machine.SetFloor(n.driver.Floor())
 		n.watchMounts()
 		n.watchCutOff()
-		s := n.driver.Taken()
-		n.took(s)
+		n.group.Note(n.note().encode())
 		n.say()
 	}
 }

@@ -73,12 +73,10 @@ func (n *Node) readMembers() error {
 	return nil
 }
 
-// took tells the leader what this mount's kernel has taken in. What the mount holds is read after that, so that the
-// word is never older than what it is about.
-func (n *Node) took(s seen) { n.group.Report(s.Prefix, s.Except, n.note().encode()) }
-
+// note is this peer's word to the leader. What the mount holds is read after what it has taken in, so that the word is
+// never older than what it is about.
 func (n *Node) note() note {
-	w := note{Session: n.session, Synced: n.synced.Load(), Confirmed: n.dropped.Load(), Mounted: n.fs != nil}
+	w := note{Session: n.session, Taken: n.driver.Taken().Prefix, Synced: n.synced.Load(), Confirmed: n.dropped.Load(), Mounted: n.fs != nil}
 	if n.fs != nil {
 		if w.Held = n.fs.Held(); len(w.Held) > heldMax {
 			w.Held, w.Many = nil, true
@@ -96,7 +94,7 @@ func (n *Node) leads(_ uint64, leading bool) {
 }
 
 // reported takes a peer's word, on the leader.
-func (n *Node) reported(from cluster.PeerID, b []byte, taken uint64) {
+func (n *Node) reported(from cluster.PeerID, b []byte) {
 	w, err := decodeNote(b)
 	if err != nil {
 		return // a peer that has not begun yet has nothing to say
@@ -109,7 +107,7 @@ func (n *Node) reported(from cluster.PeerID, b []byte, taken uint64) {
 		session = 0 // nothing is reaped on the word of nobody
 	}
 	n.words[from] = repair.Word{
-		Peer: from, Session: session, Taken: taken, Synced: w.Synced, Dropped: w.Confirmed, Held: slices.Clone(w.Held),
+		Peer: from, Session: session, Taken: w.Taken, Synced: w.Synced, Dropped: w.Confirmed, Held: slices.Clone(w.Held),
 	}
 }
 

@@ -163,7 +163,7 @@ func (n *Node) openLog() (err error) {
 	n.driver = coherence.NewDriver(n.machine.Applied(), coherence.Options{
 		Session:     n.session,
 		Views:       n.store.At,
-		Took:        n.took,
+		Took:        func(s seen) { n.group.Took(s) },
 		Rejoin:      func() { n.group.Rejoin() },
 		Now:         boottime,
 		WhenCutOff:  whenCutOff(n.cfg.WhenCutOff),
@@ -187,7 +187,7 @@ func (n *Node) openLog() (err error) {
 		OnReleased: func(s seen) { n.driver.Released(s); n.store.released.open(s) },
 		OnLease:    n.driver.Leased,
 		OnLeader:   n.leads,
-		OnReport:   n.reported,
+		OnNote:     n.reported,
 	})
 	if err != nil {
 		return err

@@ -21,7 +21,7 @@ import (
 func TestNotesTravel(t *testing.T) {
 	for _, n := range []note{
 		{},
-		{Session: 1<<64 - 1, Synced: 7, Confirmed: 9, Mounted: true, Many: true},
+		{Session: 1<<64 - 1, Taken: 5, Synced: 7, Confirmed: 9, Mounted: true, Many: true},
 		{Session: 3, Mounted: true, Held: []meta.Ino{1, 1 << 60, 2}},
 		{Held: make([]meta.Ino, heldMax)},
 	} {

@@ -82,7 +82,9 @@ type Core struct {
 	change   *change
 	active   map[uint64]time.Duration // followers' last pull of a snapshot
 	snapFrom cluster.PeerID
-	writing  int          // writes handed out and not yet persisted
+	writing  []*Write     // handed out and not yet persisted, oldest first
+	hard     wal.Hard     // as the newest write had it, or will
+	unsaved  bool         // hard has a commit index that no write has had
 	waiting  []unreleased // applied here, not known to be released
 	ticks    int
 
@@ -183,11 +185,10 @@ type Change struct {
 	Err   error
 }
 
-// Told is a report that came to the leader.
+// Told is a note that came to the leader.
 type Told struct {
-	From   cluster.PeerID
-	Note   []byte
-	Prefix uint64
+	From cluster.PeerID
+	Note []byte
 }
 
 // NewCore returns the replica that log and o describe. fault.Conflict if the machine's state does not fit the log.
@@ -216,6 +217,7 @@ func NewCore(o CoreOptions, log *wal.Log, now time.Duration) (*Core, error) {
 		removed: now - 2*(lease.Length+lease.Slack),
 		inLog:   map[proposalKey]struct{}{},
 		active:  map[uint64]time.Duration{},
+		hard:    hard,
 	}
 	c.learn(conf.peers...)
 	c.learn(o.Self)
@@ -345,7 +347,7 @@ func (c *Core) step(from cluster.PeerID, m *pb.Message) error {
 // Persisted says that w, and everything handed out before it, is on disk.
 func (c *Core) Persisted(now time.Duration, w *Write) {
 	c.now = now
-	c.writing--
+	c.writing = slices.Delete(c.writing, 0, 1)
 	if in := w.Install; in != nil {
 		c.conf, c.applied, c.confAt = in.conf, in.Index, in.Index
 		c.learn(in.conf.peers...)
@@ -486,7 +488,18 @@ func (c *Core) write(m *pb.Message) {
 	w.Batch.Entries = toWAL(m.GetEntries())
 	if m.Term != nil || m.Vote != nil || m.Commit != nil {
 		h := wal.Hard{Term: m.GetTerm(), Vote: m.GetVote(), Commit: m.GetCommit()}
-		w.Batch.Hard = &h
+		votes := h.Term != c.hard.Term || h.Vote != c.hard.Vote
+		c.hard, c.unsaved = h, true
+		if !votes && len(w.Batch.Entries) == 0 && isEmptySnap(m.GetSnapshot()) {
+			c.follow(w.responses)
+			return
+		}
+	} else if len(w.Batch.Entries) == 0 && isEmptySnap(m.GetSnapshot()) {
+		c.follow(w.responses)
+		return
+	}
+	if c.unsaved {
+		w.Batch.Hard, c.unsaved = new(c.hard), false
 	}
 	w.Batch.Lazy = len(w.responses) == 0
 	if s := m.GetSnapshot(); !isEmptySnap(s) {
@@ -500,8 +513,18 @@ func (c *Core) write(m *pb.Message) {
 		w.Batch.Conf = &wal.Conf{Index: at.Index, Data: conf.append(nil)}
 		w.Install = &Install{Index: at.Index, Term: at.Term, From: c.snapFrom, conf: conf}
 	}
-	c.writing++
+	c.writing = append(c.writing, w)
 	c.out.Write = append(c.out.Write, w)
+}
+
+// follow answers what needs nothing more on disk than what was handed out before. How far the log is committed is
+// nobody's promise: it is written with the next thing that must be.
+func (c *Core) follow(responses []*pb.Message) {
+	if n := len(c.writing); n > 0 {
+		c.writing[n-1].responses = append(c.writing[n-1].responses, responses...)
+		return
+	}
+	c.respond(responses)
 }
 
 // apply hands out committed entries.

@@ -45,7 +45,7 @@ type Options struct {
 	OnReleased func(lease.Seen)
 	OnLease    func(until time.Duration) // 0: the lease is lost; drop every cache, then call Rejoin
 	OnLeader   func(term uint64, leading bool)
-	OnReport   func(from cluster.PeerID, note []byte, prefix uint64) // on the leader
+	OnNote     func(from cluster.PeerID, note []byte) // on the leader
 }
 
 const (

@@ -616,8 +616,8 @@ func TestLeasesAndReleases(t *testing.T) {
 			held[i] = make(chan time.Duration, 1000)
 			r.o.Mounted = true
 			r.o.OnLease = func(until time.Duration) { held[i] <- until }
-			r.o.OnReport = func(from cluster.PeerID, note []byte, prefix uint64) {
-				if from == c.all[1].id && len(note) > 0 {
+			r.o.OnNote = func(from cluster.PeerID, note []byte) {
+				if from == c.all[1].id {
 					select {
 					case notes <- string(note):
 					default:
@@ -627,7 +627,10 @@ func TestLeasesAndReleases(t *testing.T) {
 			r.start()
 		}
 		r0, r1 := c.all[0], c.all[1]
-		took := func(r *replica, index uint64) { r.Report(index, nil, []byte("note")) }
+		took := func(r *replica, index uint64) {
+			r.Took(lease.NewSeen(index, nil))
+			r.Note([]byte("note"))
+		}
 		for i, r := range c.all {
 			if !r.heldWithin(held[i], func() { took(r, r.Status().Applied) }) {
 				t.Fatal("no lease: ", r.Status())

@@ -18,7 +18,7 @@ func (c *Core) Took(now time.Duration, seen lease.Seen) {
 	c.tell()
 }
 
-// Note replaces the note that travels with this peer's reports; the leader gets it as Told. At most 48 KiB.
+// Note makes a note travel with this peer's next report; the leader gets it as Told. At most 48 KiB.
 func (c *Core) Note(now time.Duration, note []byte) {
 	c.now = now
 	c.note = note
@@ -52,6 +52,7 @@ func (c *Core) tell() {
 	}
 	c.taken.Prefix = max(c.taken.Prefix, seen.Prefix)
 	c.holder.Took(seen, c.note)
+	c.note = nil
 }
 
 // receiveLease takes a message about leases.
@@ -87,7 +88,9 @@ func (c *Core) reported(from cluster.PeerID, r lease.Report) {
 		return
 	}
 	c.table.Reported(c.now, from, r)
-	c.out.Reports = append(c.out.Reports, Told{from, r.Note, r.Seen.Prefix})
+	if len(r.Note) > 0 {
+		c.out.Reports = append(c.out.Reports, Told{from, r.Note})
+	}
 	if r.Seq == 0 && from != c.o.Self {
 		released, _ := c.released()
 		c.out.Send = append(c.out.Send, Letter{from, &lease.Release{Released: released}})

@@ -179,9 +179,9 @@ func (g *Group) carryOut(e Effects) {
 			delete(g.changes, c.Token)
 		}
 	}
-	if g.o.OnReport != nil {
+	if g.o.OnNote != nil {
 		for _, t := range e.Reports {
-			g.o.OnReport(t.From, t.Note, t.Prefix)
+			g.o.OnNote(t.From, t.Note)
 		}
 	}
 	g.tellHooks()
@@ -356,17 +356,9 @@ func (g *Group) Took(seen lease.Seen) {
 	g.inbox.post(func() { g.core.Took(g.o.Now(), seen) })
 }
 
-// Note replaces the note that travels with this peer's reports to the leader, at most 48 KiB.
+// Note makes a note travel with this peer's next report to the leader, at most 48 KiB. It may be lost.
 func (g *Group) Note(note []byte) {
 	g.inbox.post(func() { g.core.Note(g.o.Now(), note) })
-}
-
-// Report is Took and Note in one.
-func (g *Group) Report(prefix uint64, except []uint64, note []byte) {
-	g.inbox.post(func() {
-		g.core.Note(g.o.Now(), note)
-		g.core.Took(g.o.Now(), lease.NewSeen(prefix, except))
-	})
 }
 
 // Rejoin asks for a lease anew after OnLease(0), once every cache has been dropped.

@@ -94,7 +94,7 @@ func (c *Core) flushQueue() {
 			n++
 		}
 		full := n == batchMax || n < len(c.queue)
-		if c.writing > 0 && !full {
+		if len(c.writing) > 0 && !full {
 			return
 		}
 		if err := c.node.Propose(appendProposals(make([]byte, 0, sum), c.queue[:n])); err != nil {

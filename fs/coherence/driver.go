@@ -12,9 +12,11 @@ import (
 )
 
 // Kernel is the mount's kernel, as the driver speaks to it. InvalInode with a negative offset concerns attributes only
-// and never waits; InvalEntry and InvalInode of bytes may wait for requests that the daemon has not answered.
-// That the kernel does not know the inode or name is no error.
+// and waits for an answer on its way at most; InvalEntry and InvalInode of bytes may wait for requests that the daemon has not
+// answered. That the kernel does not know the inode or name is no error.
 type Kernel interface {
+	Has(ino meta.Ino) bool                 // the kernel holds the inode, or is being given it
+	InvalAttrNow(ino meta.Ino) (told bool) // InvalInode of attributes; false where it would have to wait, or failed
 	InvalInode(ino meta.Ino, off, n int64) error
 	InvalEntry(dir meta.Ino, name string) error
 	ExpireEpoch() error     // fault.Unsupported before Linux 6.16
@@ -48,12 +50,16 @@ const (
 	poll        = 50 * time.Millisecond
 )
 
-// The driver's lock is a leaf: under it only Views is called, which opens a view and reads nothing.
+// Mu is a leaf: under it only Views is called, which opens a view and reads nothing. Telling is held while Took is called,
+// which must not wait for the driver.
 
 // Driver runs one Mount: it feeds it the apply stream, carries out its notifies, and lets readers read. Safe for
 // concurrent use.
 type Driver struct {
 	o Options
+
+	telling sync.Mutex // orders Took; above mu
+	told    lease.Seen // to Took, guarded by telling
 
 	mu      sync.Mutex
 	kernel  Kernel // nil: nothing is cached, nothing to notify
@@ -64,6 +70,7 @@ type Driver struct {
 	lostAt  time.Duration // when the last lease ended, or will
 	changed chan struct{} // closed and replaced when a reader that waits should look again
 	work    chan struct{} // one slot: there are notifies, or a reset, to see to
+	due     []Notify      // for Run to send
 	drop    bool          // the caches are to be dropped
 	dropAt  time.Duration // but not before
 }
@@ -105,12 +112,58 @@ func (d *Driver) Epoch(ok bool) {
 	}
 }
 
-// Applied takes the changes of one log entry, in order, after its state has become readable; one without any too.
+// Applied takes the changes of one log entry, in order, after its state has become readable; one without any too. What the
+// kernel can take in without waiting it has taken in on return; the rest is Run's.
 func (d *Driver) Applied(cs ...meta.Change) {
 	d.mu.Lock()
 	d.mount.Apply(cs...)
 	d.mu.Unlock()
-	d.wake()
+	if d.notifyNow() {
+		d.wake()
+	}
+	d.tell()
+}
+
+// notifyNow sends the notifies that wait for nothing, and reports whether others are left for Run. About an inode that the
+// kernel does not hold there is nothing to tell: who gives it the inode from now on reads the state after the change.
+func (d *Driver) notifyNow() (left bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := d.kernel
+	var attrs []Notify
+	for _, n := range d.mount.Notifies() {
+		switch {
+		case k == nil || n.Kind != ExpireEpoch && !k.Has(n.Ino):
+			d.mount.Begun(n.ID)
+			d.mount.Done(n.ID)
+		case n.Kind == InvalAttr:
+			d.mount.Begun(n.ID)
+			attrs = append(attrs, n)
+		default:
+			d.due = append(d.due, n)
+		}
+	}
+	for _, n := range attrs {
+		d.mu.Unlock()
+		told := k.InvalAttrNow(n.Ino)
+		d.mu.Lock()
+		if told {
+			d.mount.Done(n.ID)
+		} else {
+			d.due = append(d.due, n)
+		}
+	}
+	return len(d.due) > 0 || d.drop
+}
+
+// tell passes on what the kernel has taken in, if that has changed.
+func (d *Driver) tell() {
+	d.telling.Lock()
+	defer d.telling.Unlock()
+	if taken := d.Taken(); taken.Prefix != d.told.Prefix || len(taken.Except) != len(d.told.Except) {
+		d.told = taken
+		d.o.Took(taken)
+	}
 }
 
 // Reset says that the state was replaced by a snapshot of index.
@@ -307,7 +360,6 @@ func (d *Driver) Run(ctx context.Context) error {
 	slots, quicks := make(chan struct{}, notifyMax), make(chan struct{}, notifyMax)
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
-	var told lease.Seen
 	// What waits for a slot is bounded by the changes of one lease, at whose end it is moot.
 	var jobs []func()
 	var quick []Notify // never wait for a lock, but perhaps for an answer on its way
@@ -345,10 +397,7 @@ func (d *Driver) Run(ctx context.Context) error {
 				}
 			}, quicks, &senders)
 		}
-		if taken := d.Taken(); taken.Prefix != told.Prefix || len(taken.Except) != len(told.Except) {
-			told = taken
-			d.o.Took(taken)
-		}
+		d.tell()
 	}
 }
 
@@ -381,10 +430,14 @@ func (d *Driver) Taken() lease.Seen {
 	return d.mount.Taken()
 }
 
+// notifies returns what Run is to send.
 func (d *Driver) notifies() []Notify {
+	d.notifyNow() // also what a reader, a request or a tick has made of what was told before
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.mount.Notifies()
+	due := d.due
+	d.due = nil
+	return due
 }
 
 // send tells the kernel one thing and waits until it has acted on it.
@@ -450,7 +503,7 @@ func (d *Driver) dropCaches(senders *sync.WaitGroup) bool {
 		}()
 	}
 	d.mu.Lock()
-	d.drop = false
+	d.drop, d.due = false, nil
 	d.mount.Dropped()
 	d.mu.Unlock()
 	d.o.Log.Info("lease lost; caches dropped")

@@ -22,6 +22,7 @@ type kernel struct {
 	stuck map[string]chan struct{} // by what it is told
 	fails map[string]bool
 	knows []meta.Ino
+	bare  bool // it holds no inode
 }
 
 func (k *kernel) tell(format string, args ...any) error {
@@ -46,8 +47,15 @@ func (k *kernel) InvalInode(ino meta.Ino, off, _ int64) error {
 	return k.tell("bytes %d", ino)
 }
 func (k *kernel) InvalEntry(dir meta.Ino, name string) error { return k.tell("name %d %s", dir, name) }
-func (k *kernel) ExpireEpoch() error                         { return k.tell("epoch") }
-func (k *kernel) Remembered() []meta.Ino                     { return k.knows }
+func (k *kernel) Has(meta.Ino) bool                          { return !k.bare }
+func (k *kernel) InvalAttrNow(ino meta.Ino) bool {
+	k.mu.Lock()
+	waits := k.stuck[fmt.Sprintf("attr %d", ino)] != nil
+	k.mu.Unlock()
+	return !waits && k.InvalInode(ino, -1, 0) == nil
+}
+func (k *kernel) ExpireEpoch() error     { return k.tell("epoch") }
+func (k *kernel) Remembered() []meta.Ino { return k.knows }
 
 // heard returns what the kernel was told since the last call.
 func (k *kernel) heard() []string {
@@ -197,6 +205,23 @@ func TestAReadWaitsForTheRelease(t *testing.T) {
 		if a := b.got(ch); a.index != 5 || a.valid != 2*time.Second {
 			t.Fatalf("%+v", a)
 		}
+	})
+}
+
+func TestWhatTheKernelCannotHaveItIsNotTold(t *testing.T) {
+	drive(t, Options{}, true, func(b *bench) {
+		b.lease(2 * time.Second)
+		b.k.bare = true
+		b.k.heard()
+		b.Applied(create(5, other, "a"))
+		if taken := b.Taken(); taken.Prefix != 5 || len(b.took) == 0 || b.took[len(b.took)-1].Prefix != 5 {
+			t.Fatalf("taken %+v, the leader is told %+v: nothing is to be waited for", taken, b.took)
+		}
+		if synctest.Wait(); len(b.k.heard()) > 0 {
+			t.Fatal("told of inodes it does not have")
+		}
+		b.pending(b.ask(Entry(dirD, "a"), 0), "the change is not released")
+		b.Released(lease.NewSeen(5, nil))
 	})
 }
 

@@ -179,6 +179,20 @@ func (s *Server) Inodes() int { return s.raw.refs.len() }
 // Remembered returns the inodes the kernel has references to, for when all of them must be invalidated.
 func (s *Server) Remembered() []meta.Ino { return s.raw.refs.all() }
 
+// Has implements coherence.Kernel.
+func (s *Server) Has(ino meta.Ino) bool { return s.raw.refs.has(ino) }
+
+// InvalAttrNow implements coherence.Kernel.
+func (s *Server) InvalAttrNow(ino meta.Ino) bool {
+	counted := s.raw.refs.has(ino)
+	switch st := s.fuse.InodeNotify(uint64(ino), -1, 0); st {
+	case fuse.ENOENT:
+		return !counted
+	default:
+		return notified("invalidate inode", st) == nil
+	}
+}
+
 // installMax bounds the wait for a reply that is on its way to install an inode. Between the reading of a state and the kernel's
 // taking it nothing waits, so only a stalled machine needs so long; after it, the state's validity is nearly over.
 const installMax = 500 * time.Millisecond

@@ -26,6 +26,8 @@ func (*Server) Unmount() error                          { return unsupported() }
 func (*Server) Point() string                           { return "" }
 func (*Server) Epoch() bool                             { return false }
 func (*Server) Inodes() int                             { return 0 }
+func (*Server) Has(meta.Ino) bool                       { return false }
+func (*Server) InvalAttrNow(meta.Ino) bool              { return false }
 func (*Server) Remembered() []meta.Ino                  { return nil }
 func (*Server) InvalInode(meta.Ino, int64, int64) error { return unsupported() }
 func (*Server) InvalEntry(meta.Ino, string) error       { return unsupported() }
