@@ -83,10 +83,14 @@ type Batch struct {
 // without metadata; nothing else relies on it.
 type Note struct {
 	Ino     uint64 // inode, metadata shard in the top 8 bits
-	Off     int64  // byte offset in the file at writing time
+	Off     int64  // byte offset in the file at writing time, of the first block
 	Session uint64 // of the writing mount
 	Time    int64  // UTC nanoseconds
 }
+
+// Gathered, a bit of Note.Off that no block's offset has, says that the extent's blocks were written to several places from
+// that offset on, which only the file's map knows.
+const Gathered = 1
 
 // Store keeps extents. All methods are safe for concurrent use.
 type Store interface {

@@ -14,8 +14,7 @@ import (
 type overlay struct {
 	below  kv.Txn
 	writes map[string][]byte // nil: deleted
-	sorted []string          // keys of writes, when order is true
-	order  bool
+	sorted []string          // keys of writes
 	bytes  int
 	free   bool // the machine's own bookkeeping is not held to OpBytes and OpWrites
 	broken error
@@ -52,7 +51,8 @@ func (o *overlay) put(key, value []byte) error {
 	if old, ok := o.writes[string(key)]; ok {
 		o.bytes -= len(key) + len(old)
 	} else {
-		o.order = false
+		i, _ := slices.BinarySearch(o.sorted, string(key))
+		o.sorted = slices.Insert(o.sorted, i, string(key)) // most come in order, near the end
 	}
 	o.bytes += len(key) + len(value)
 	o.writes[string(key)] = value
@@ -67,7 +67,10 @@ func (o *overlay) Scan(prefix, from []byte, fn func(key, value []byte) bool) err
 	if len(o.writes) == 0 {
 		return o.fail(o.below.Scan(prefix, from, fn))
 	}
-	mine := o.window(prefix, from)
+	begin := string(prefix)
+	i, _ := slices.BinarySearch(o.sorted, max(begin, string(from)))
+	mine := o.sorted[i:]
+	left := func() bool { return len(mine) > 0 && strings.HasPrefix(mine[0], begin) }
 	going := true
 	emit := func() { // the first of mine
 		if v := o.writes[mine[0]]; v != nil {
@@ -76,46 +79,26 @@ func (o *overlay) Scan(prefix, from []byte, fn func(key, value []byte) bool) err
 		mine = mine[1:]
 	}
 	err := o.below.Scan(prefix, from, func(key, value []byte) bool {
-		for going && len(mine) > 0 && mine[0] < string(key) {
+		for going && left() && mine[0] < string(key) {
 			emit()
 		}
 		switch {
 		case !going:
-		case len(mine) > 0 && mine[0] == string(key):
+		case left() && mine[0] == string(key):
 			emit()
 		default:
 			going = fn(key, value)
 		}
 		return going
 	})
-	for err == nil && going && len(mine) > 0 {
+	for err == nil && going && left() {
 		emit()
 	}
 	return o.fail(err)
 }
 
-// window returns the written keys with prefix from from on, sorted.
-func (o *overlay) window(prefix, from []byte) []string {
-	if !o.order {
-		o.sorted = o.sorted[:0]
-		for k := range o.writes {
-			o.sorted = append(o.sorted, k)
-		}
-		slices.Sort(o.sorted)
-		o.order = true
-	}
-	start := max(string(prefix), string(from))
-	i, _ := slices.BinarySearch(o.sorted, start)
-	n := i
-	for n < len(o.sorted) && strings.HasPrefix(o.sorted[n], string(prefix)) {
-		n++
-	}
-	return slices.Clone(o.sorted[i:n])
-}
-
 // flush makes the writes part of the entry's transaction.
 func (o *overlay) flush() error {
-	o.window(nil, nil)
 	for _, k := range o.sorted {
 		var err error
 		if v := o.writes[k]; v != nil {

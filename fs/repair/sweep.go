@@ -112,7 +112,7 @@ func orphansOf(v *meta.Image, sessions []uint64, list []found) (orphans []blocks
 			continue
 		}
 		// Almost always it is where it was written for.
-		named, err := names(v, x, x.note.Off, int64(x.blocks)*blockstore.Size)
+		named, err := names(v, x, x.note.Off&^blockstore.Gathered, int64(x.blocks)*blockstore.Size)
 		if err != nil {
 			return nil, err
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 
 	"dfs/blockstore"
 	"dfs/cluster/fault"
@@ -16,7 +15,7 @@ import (
 const (
 	triesMax   = 100  // times a commit is redone on a file that others change under it: each time somebody else's got through
 	extentsMax = 1024 // in one Commit op; a flush of more is a series of them, in the order of offsets
-	placesMax  = 8    // pieces of one batch on their way to peers at once
+	placesMax  = 4    // extents of one batch on their way to peers at once, and of one read
 )
 
 // part is one piece of a batch on its way: placed, then committed.
@@ -26,6 +25,7 @@ type part struct {
 	edges     []meta.Edge
 	old       map[int64][]byte // what the ragged blocks held
 	extents   []extent.Extent  // nil until placed
+	with      []*part          // what was placed as one with it, itself included
 	committed bool
 }
 
@@ -51,11 +51,7 @@ func (f *FS) commit(ctx context.Context, n *node, b *batch) (meta.Result, error)
 		if !errors.Is(err, fault.Conflict) || try == triesMax {
 			return res, err
 		}
-		for _, x := range parts {
-			if len(x.ragged) > 0 && !x.committed {
-				x.extents = nil
-			}
-		}
+		unsettle(parts)
 	}
 }
 
@@ -209,44 +205,6 @@ func blockAt(m extent.Map, off int64) (extent.Extent, bool) {
 		}
 	}
 	return extent.Extent{}, false
-}
-
-// place writes the parts that are not placed yet, several at once.
-func (f *FS) place(ctx context.Context, n *node, st meta.Inode, parts []*part) error {
-	one := func(x *part) error {
-		if x.extents != nil {
-			return nil
-		}
-		note := blockstore.Note{Ino: uint64(n.ino), Off: x.off, Session: f.o.Session, Time: int64(f.now())}
-		es, err := f.blocks.Write(ctx, x.fill(x.old), note, st.Wish)
-		if err != nil {
-			return err
-		}
-		for i := range es {
-			es[i].Off += x.off
-		}
-		x.extents = es
-		return nil
-	}
-	if len(parts) == 1 {
-		return one(parts[0])
-	}
-	var wg sync.WaitGroup
-	errs := make([]error, min(placesMax, len(parts)))
-	for k := range errs {
-		wg.Go(func() {
-			for i := k; i < len(parts) && errs[k] == nil; i += len(errs) {
-				errs[k] = one(parts[i])
-			}
-		})
-	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // layouts returns where parts lie, each layout once.

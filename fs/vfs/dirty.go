@@ -141,6 +141,9 @@ func (d *dirty) full(w int64) bool {
 	return len(runs) == 1 && len(runs[0].data) == windowBytes
 }
 
+// scattered reports whether there are more windows than writers usually fill at once.
+func (d *dirty) scattered() bool { return len(d.windows) > 2*batchesMax }
+
 // take removes and returns the runs of window w, and what they cost.
 func (d *dirty) take(w int64) (runs []run, cost int64) {
 	runs = d.windows[w]

@@ -186,7 +186,8 @@ func (f *FS) staleIsFine(n *node, err error) error {
 	return err
 }
 
-// kick starts flushes of n's full windows in the background, as many as may be under way.
+// kick starts flushes in the background: of n's full windows, as many as may be under way, and of everything where scattered
+// writes have filled an eighth of the buffer: so the next ones are gathered while these are placed.
 func (f *FS) kick(n *node) {
 	for {
 		if !n.tryTake() {
@@ -200,6 +201,9 @@ func (f *FS) kick(n *node) {
 					b = n.takeWindowLocked(w)
 					break
 				}
+			}
+			if b == nil && len(n.inflight) < 2 && n.dirty.cost > f.o.FileBytes/8 && n.dirty.scattered() {
+				b = n.takeLocked(how{early: true})
 			}
 		}
 		n.mu.Unlock()

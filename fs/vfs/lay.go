@@ -146,6 +146,9 @@ func (f *FS) layOver(ctx context.Context, l layer, off int64, p []byte) error {
 	end := off + int64(len(p))
 	for _, s := range l.settled {
 		for _, w := range s.written {
+			if w.end <= off || w.off >= end {
+				continue
+			}
 			for _, e := range s.extents {
 				from, to := max(off, w.off, e.Off), min(end, w.end, e.End())
 				if from >= to {

@@ -60,6 +60,12 @@ func (p piece) fill(old map[int64][]byte) []byte {
 		return p.runs[0].data
 	}
 	data := make([]byte, p.n)
+	p.fillInto(data, old)
+	return data
+}
+
+// fillInto is fill into zeroed memory of p.n bytes.
+func (p piece) fillInto(data []byte, old map[int64][]byte) {
 	for off, b := range old {
 		if off >= p.off && off < p.off+p.n {
 			copy(data[off-p.off:], b)
@@ -68,5 +74,4 @@ func (p piece) fill(old map[int64][]byte) []byte {
 	for _, r := range p.runs {
 		copy(data[r.off-p.off:], r.data)
 	}
-	return data
 }

@@ -156,14 +156,14 @@ func (f *FS) fill(ctx context.Context, h *handle, m extent.Map, off int64, p []b
 	return together(reads)
 }
 
-// together runs fns at most placesMax at a time and returns the first error.
+// together runs fns at most placesMax at a time and returns an error if one fails; some of the rest may then not be run.
 func together(fns []func() error) error {
-	errs := make([]error, len(fns))
+	errs := make([]error, placesMax)
 	var wg sync.WaitGroup
 	for k := range min(placesMax, len(fns)) {
 		wg.Go(func() {
-			for i := k; i < len(fns); i += placesMax {
-				errs[i] = fns[i]()
+			for i := k; i < len(fns) && errs[k] == nil; i += placesMax {
+				errs[k] = fns[i]()
 			}
 		})
 	}

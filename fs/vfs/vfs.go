@@ -8,6 +8,9 @@
 // A flush happens when a file is closed or synced, when a 4 MiB window is full, when memory is short, after a
 // second of idleness, and when another mount looks at a file this one has just created (Recall).
 //
+// Scattered small writes of one window are gathered: they leave as one extent, one Put a replica, and the map names its blocks
+// piece by piece, up to 1,024 pieces a Commit. What covers whole blocks needs nothing read before it.
+//
 // The sum: a 1 MiB WRITE costs one copy into the buffer and no trip; a full window costs one Put a replica and
 // one Commit; close of a small file costs one Put and one Commit, and nothing where nothing is dirty. A READ costs one
 // local view and, for sequential readers, no trip that read-ahead has not begun before.
