@@ -123,12 +123,14 @@ type Layout struct {
 	Data       int    `json:"data"`
 	Parity     int    `json:"parity"`
 	Text       string `json:"text,omitempty"` // as `layout set` takes it
+	Note       string `json:"note,omitempty"` // for people: what of it the peers of now cannot fulfil
 }
 
 // Where is what the stores hold of a file.
 type Where struct {
 	Schema  int      `json:"schema"`
 	Path    string   `json:"path"`
+	Name    []byte   `json:"path_bytes,omitempty"` // the path itself where it is no UTF-8
 	Ino     uint64   `json:"ino"`
 	Size    int64    `json:"size"`
 	Layout  Layout   `json:"layout"`
@@ -153,6 +155,7 @@ type Replica struct {
 type FileStat struct {
 	Schema  int       `json:"schema"`
 	Path    string    `json:"path"`
+	Name    []byte    `json:"path_bytes,omitempty"` // the path itself where it is no UTF-8
 	Ino     uint64    `json:"ino"`
 	Type    string    `json:"type"`
 	Mode    string    `json:"mode"` // "0644"

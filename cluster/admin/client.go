@@ -39,19 +39,19 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 }
 
 func (c *Client) Where(ctx context.Context, path string) (w Where, err error) {
-	return w, c.ask(ctx, "where", question{Path: path}, &w)
+	return w, c.ask(ctx, "where", question{Path: Path(path)}, &w)
 }
 
 func (c *Client) Stat(ctx context.Context, path string) (s FileStat, err error) {
-	return s, c.ask(ctx, "stat", question{Path: path}, &s)
+	return s, c.ask(ctx, "stat", question{Path: Path(path)}, &s)
 }
 
 func (c *Client) Layout(ctx context.Context, path string) (l Layout, err error) {
-	return l, c.ask(ctx, "layout", question{Path: path}, &l)
+	return l, c.ask(ctx, "layout", question{Path: Path(path)}, &l)
 }
 
 func (c *Client) SetLayout(ctx context.Context, path, text string) (l Layout, err error) {
-	return l, c.ask(ctx, "setlayout", question{Path: path, Text: text}, &l)
+	return l, c.ask(ctx, "setlayout", question{Path: Path(path), Text: text}, &l)
 }
 
 func (c *Client) CreateToken(ctx context.Context, a TokenAsk) (t Token, err error) {
@@ -67,12 +67,12 @@ func (c *Client) RevokeToken(ctx context.Context, id string) error {
 }
 
 func (c *Client) Durable(ctx context.Context, path string) (ok bool, err error) {
-	return ok, c.ask(ctx, "durable", question{Path: path}, &ok)
+	return ok, c.ask(ctx, "durable", question{Path: Path(path)}, &ok)
 }
 
 // Wait returns once the daemon is ready, healthy, or path durable. fault.Timeout after timeout; 0 is for ever.
 func (c *Client) Wait(ctx context.Context, what, path string, timeout time.Duration) error {
-	return c.ask(ctx, "wait", question{Text: what, Path: path, Timeout: timeout}, nil)
+	return c.ask(ctx, "wait", question{Text: what, Path: Path(path), Timeout: timeout}, nil)
 }
 
 func (c *Client) Unmount(ctx context.Context) error { return c.ask(ctx, "unmount", question{}, nil) }
@@ -106,7 +106,11 @@ func (c *Client) ask(ctx context.Context, verb string, q question, doc any) erro
 		if f.Op == "" {
 			f.Op = verb
 		}
-		return &fault.Error{Op: f.Op, Kind: f.Kind, Detail: f.Detail}
+		err := error(&fault.Error{Op: f.Op, Kind: f.Kind, Detail: f.Detail})
+		if f.Next != "" {
+			err = fault.Advise(err, "%s", f.Next)
+		}
+		return err
 	}
 	if doc == nil {
 		return nil

@@ -28,7 +28,7 @@ const (
 
 // question is the body of every POST on the control socket; verbs use what they need of it.
 type question struct {
-	Path    string        `json:"path,omitempty"`
+	Path    Path          `json:"path,omitempty"`
 	Text    string        `json:"text,omitempty"` // of a layout, a token id, or what to wait for
 	Token   *TokenAsk     `json:"token,omitempty"`
 	Timeout time.Duration `json:"timeout_ns,omitempty"` // of wait; 0 is for ever
@@ -39,6 +39,7 @@ type refusal struct {
 	Kind   fault.Kind `json:"kind"`
 	Op     string     `json:"op"`
 	Detail string     `json:"detail"`
+	Next   string     `json:"next,omitempty"` // advice
 }
 
 // control serves the control socket for node. status wraps node's, stop ends the daemon.
@@ -52,11 +53,13 @@ type control struct {
 func (c *control) verbs() map[string]func(context.Context, question) (any, error) {
 	n := c.node
 	return map[string]func(context.Context, question) (any, error){
-		"status":    func(ctx context.Context, _ question) (any, error) { return c.status(ctx) },
-		"where":     func(ctx context.Context, q question) (any, error) { return stamped(n.Where(ctx, q.Path)) },
-		"stat":      func(ctx context.Context, q question) (any, error) { return stamped(n.Stat(ctx, q.Path)) },
-		"layout":    func(ctx context.Context, q question) (any, error) { return stamped(n.Layout(ctx, q.Path)) },
-		"setlayout": func(ctx context.Context, q question) (any, error) { return stamped(n.SetLayout(ctx, q.Path, q.Text)) },
+		"status": func(ctx context.Context, _ question) (any, error) { return c.status(ctx) },
+		"where":  func(ctx context.Context, q question) (any, error) { return stamped(n.Where(ctx, string(q.Path))) },
+		"stat":   func(ctx context.Context, q question) (any, error) { return stamped(n.Stat(ctx, string(q.Path))) },
+		"layout": func(ctx context.Context, q question) (any, error) { return stamped(n.Layout(ctx, string(q.Path))) },
+		"setlayout": func(ctx context.Context, q question) (any, error) {
+			return stamped(n.SetLayout(ctx, string(q.Path), q.Text))
+		},
 		"token": func(ctx context.Context, q question) (any, error) {
 			if q.Token == nil || q.Token.TTL < 0 || q.Token.Uses < 0 {
 				return nil, fault.New("token create", fault.Invalid, "ttl and uses are not negative")
@@ -65,7 +68,7 @@ func (c *control) verbs() map[string]func(context.Context, question) (any, error
 		},
 		"tokens":  func(ctx context.Context, _ question) (any, error) { return n.Tokens(ctx) },
 		"revoke":  func(ctx context.Context, q question) (any, error) { return nil, n.RevokeToken(ctx, q.Text) },
-		"durable": func(ctx context.Context, q question) (any, error) { return n.Durable(ctx, q.Path) },
+		"durable": func(ctx context.Context, q question) (any, error) { return n.Durable(ctx, string(q.Path)) },
 		"wait":    func(ctx context.Context, q question) (any, error) { return nil, c.wait(ctx, q) },
 		"unmount": func(ctx context.Context, _ question) (any, error) { return nil, n.Unmount(ctx) },
 		"leave":   func(ctx context.Context, _ question) (any, error) { return nil, n.Leave(ctx) },
@@ -78,8 +81,10 @@ func stamped[T any](doc T, err error) (any, error) {
 	switch d := any(&doc).(type) {
 	case *Where:
 		d.Schema = Schema
+		d.Name = oddBytes(d.Path)
 	case *FileStat:
 		d.Schema = Schema
+		d.Name = oddBytes(d.Path)
 	case *Layout:
 		d.Schema = Schema
 	case *Token:
@@ -131,7 +136,8 @@ func readQuestion(w http.ResponseWriter, r *http.Request) (question, error) {
 }
 
 func refuse(w http.ResponseWriter, err error) {
-	f := refusal{Kind: fault.KindOf(err), Detail: err.Error()}
+	f := refusal{Kind: fault.KindOf(err), Detail: err.Error(), Next: fault.NextStep(err)}
+	err = fault.Plain(err)
 	if e, ok := err.(*fault.Error); ok {
 		f.Op, f.Detail = e.Op, e.Detail
 		if e.Err != nil {
@@ -181,8 +187,8 @@ func (c *control) wait(ctx context.Context, q question) error {
 // holds reports whether q's state is reached and, if not, why.
 func (c *control) holds(ctx context.Context, q question) (ok bool, why string, err error) {
 	if q.Text == WaitDurable {
-		ok, err = c.node.Durable(ctx, q.Path)
-		return ok, q.Path + " is not yet synced on all its peers", err
+		ok, err = c.node.Durable(ctx, string(q.Path))
+		return ok, string(q.Path) + " is not yet synced on all its peers", err
 	}
 	s, err := c.status(ctx)
 	switch {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dfs/cluster/fault"
+	"dfs/net/peer"
 )
 
 // Options of a Server. Data is needed, the rest works as zero.
@@ -47,7 +48,7 @@ func NewServer(o Options) (*Server, error) {
 	if o.HTTP != "" && o.HTTP != "off" {
 		if s.web, err = net.Listen("tcp", o.HTTP); err != nil {
 			s.socket.Close()
-			return nil, fault.New("dashboard", fault.Busy, "%v", err)
+			return nil, peer.ListenError("--http", o.HTTP, err)
 		}
 	}
 	return s, nil

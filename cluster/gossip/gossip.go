@@ -24,6 +24,7 @@ import (
 
 	"dfs/cluster"
 	"dfs/cluster/fault"
+	"dfs/net/peer"
 )
 
 // Options are what a Gossip is given. Self, Listen, Key, Members, Addr and Dial are needed.
@@ -81,7 +82,7 @@ func New(o Options) (*Gossip, error) {
 	}
 	packets, err := net.ListenPacket("udp", o.Listen)
 	if err != nil {
-		return nil, fault.Because("gossip listen", fault.Busy, err)
+		return nil, peer.ListenError("--listen", o.Listen, err)
 	}
 	g := &Gossip{o: o, changed: make(chan struct{}, 1), heard: map[cluster.PeerID]*heard{}}
 	g.transport = newTransport(o.Self, packets, g.addrs, g.dial)

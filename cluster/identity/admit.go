@@ -117,7 +117,7 @@ func (a *Admission) exchange(ctx context.Context, c *tls.Conn, from string) (req
 	reply, err = a.o.Admitter.Admit(ctx, req)
 	if err != nil && usesLeft == 0 {
 		a.limiter.failed(from, a.o.Now())
-		err = fault.New("join", fault.Quota, "token %v is used up: make a new one on a member with `dfsctl token create`", req.TokenID)
+		err = fault.New("join", fault.Quota, "token %v is used up", req.TokenID)
 	}
 	return req, reply, err
 }
@@ -159,14 +159,14 @@ func (a *Admission) check(req *JoinRequest, m *proven, binding []byte) (usesLeft
 	switch {
 	case !ok:
 		return 0, fault.New("join", fault.NotExist,
-			"the cluster does not know token %v (revoked?): make a new one on a member with `dfsctl token create`", req.TokenID)
+			"the cluster does not know token %v (revoked?)", req.TokenID)
 	case !hmac.Equal(want[:], m.proof[:]):
 		return 0, fault.New("join", fault.Permission,
-			"the secret of token %v is wrong: make a new one on a member with `dfsctl token create`", req.TokenID)
+			"the secret of token %v is wrong", req.TokenID)
 	case !ed25519.Verify(req.PublicKey, signedBytes(binding, m.claims), m.sig[:]):
 		return 0, fault.New("join", fault.Permission, "the joiner does not own the key it names")
 	case !expiry.IsZero() && !a.o.Now().Before(expiry):
-		return 0, fault.New("join", fault.Stale, "token %v expired at %v: make a new one on a member with `dfsctl token create`",
+		return 0, fault.New("join", fault.Stale, "token %v expired at %v",
 			req.TokenID, expiry.UTC().Format(time.DateTime))
 	}
 	return usesLeft, nil

@@ -29,6 +29,19 @@ type JoinOptions struct {
 // (expired), Quota (used up), Busy (too many attempts), Conflict (another cluster answers). fault.Unreachable: no
 // address led to a member that could decide; Join may be repeated, with the same key, at any time.
 func Join(ctx context.Context, t Token, key ed25519.PrivateKey, req JoinRequest, o JoinOptions) (*Identity, JoinReply, error) {
+	i, reply, err := join(ctx, t, key, req, o)
+	switch {
+	case errors.Is(err, fault.Busy):
+		err = fault.Advise(err, "wait, then try again")
+	case errors.Is(err, fault.Refused), errors.Is(err, fault.Invalid):
+		err = fault.Advise(err, "%s", newToken)
+	case errors.Is(err, fault.Unreachable):
+		err = fault.Advise(err, "dfsctl status, on a machine of the cluster, shows who runs and at which address")
+	}
+	return i, reply, err
+}
+
+func join(ctx context.Context, t Token, key ed25519.PrivateKey, req JoinRequest, o JoinOptions) (*Identity, JoinReply, error) {
 	if o.Dial == nil {
 		o.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", addr)
@@ -42,7 +55,7 @@ func Join(ctx context.Context, t Token, key ed25519.PrivateKey, req JoinRequest,
 	}
 	req.TokenID, req.PublicKey = t.ID, key.Public().(ed25519.PublicKey)
 	if len(t.Addrs) == 0 {
-		return nil, JoinReply{}, fault.New("join", fault.Invalid, "the token holds no address: make one on a member with `dfsctl token create`")
+		return nil, JoinReply{}, fault.New("join", fault.Invalid, "the token holds no address")
 	}
 	var tried []string
 	var foreign error

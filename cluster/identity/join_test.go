@@ -183,7 +183,7 @@ func TestEveryRefusalHasItsReason(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newTown(t)
 			_, _, err := c.join(t, test.token(c), newKey(t))
-			if !errors.Is(err, fault.Refused) || fault.KindOf(err) != fault.Refused || !errors.Is(err, test.why) || !strings.Contains(err.Error(), test.says) {
+			if !errors.Is(err, fault.Refused) || fault.KindOf(err) != fault.Refused || !errors.Is(err, test.why) || !strings.Contains(err.Error()+fault.NextStep(err), test.says) {
 				t.Errorf("%v, want Refused because %v, with a next step", err, test.why)
 			}
 			if strings.Contains(err.Error(), "\n") {

@@ -83,6 +83,14 @@ func (t Token) Text() string {
 // ParseToken is the inverse of Text. White space anywhere and capitals are forgiven. fault.Invalid for what is no
 // token or was damaged on the way, fault.Unsupported for a newer version's.
 func ParseToken(s string) (Token, error) {
+	t, err := parseToken(s)
+	return t, fault.Advise(err, "%s", newToken)
+}
+
+// newToken is the advice to those whose token does not work.
+const newToken = "get a token: `dfsctl token create` on a machine of the cluster prints one"
+
+func parseToken(s string) (Token, error) {
 	bad := func(why string) (Token, error) { return Token{}, fault.New("join token", fault.Invalid, "%s", why) }
 	if len(s) > tokenTextMax {
 		return bad("too long to be one")
@@ -95,7 +103,7 @@ func ParseToken(s string) (Token, error) {
 	}, s))
 	s, ok := strings.CutPrefix(s, tokenPrefix)
 	if !ok {
-		return bad("it must begin with " + tokenPrefix + ": copy what `dfsctl token create` printed")
+		return bad("a token begins with " + tokenPrefix)
 	}
 	const damaged = "mistyped or cut off: copy it again, from " + tokenPrefix + " to its last character"
 	b, err := text.DecodeString(s)

@@ -63,7 +63,9 @@ func (n *Node) Tokens(context.Context) (out []admin.Token, err error) {
 	err = n.store.facts(func(v state.View) error {
 		all, err := v.Tokens()
 		for _, t := range all {
-			out = append(out, tokenOf(t))
+			if !t.Dead(time.Now().UnixNano()) {
+				out = append(out, tokenOf(t))
+			}
 		}
 		return err
 	})

@@ -38,6 +38,15 @@ func (n *Node) identify(ctx context.Context) ([]cluster.Member, error) {
 	case !errors.Is(err, fault.NotExist):
 		return nil, err
 	}
+	var token identity.Token
+	if n.cfg.Token != "" {
+		if token, err = identity.ParseToken(n.cfg.Token); err != nil {
+			return nil, err
+		}
+	}
+	if n.cfg.Listen, err = freeAddr(n.cfg.Listen); err != nil {
+		return nil, err
+	}
 	key, err := identity.Key(dir)
 	if err != nil {
 		return nil, err
@@ -48,17 +57,6 @@ func (n *Node) identify(ctx context.Context) ([]cluster.Member, error) {
 		}
 		return nil, n.listen()
 	}
-	token, err := identity.ParseToken(n.cfg.Token)
-	if err != nil {
-		return nil, err
-	}
-	// The address is told to the cluster before there is an identity to serve under.
-	probe, err := net.Listen("tcp", n.cfg.Listen)
-	if err != nil {
-		return nil, fault.Because("listen on "+n.cfg.Listen, fault.Busy, err)
-	}
-	n.cfg.Listen = probe.Addr().String()
-	probe.Close()
 	var reply identity.JoinReply
 	n.id, reply, err = identity.Join(ctx, token, key, identity.JoinRequest{
 		Name: n.name(), Addr: n.advertised(n.cfg.Listen), Zone: n.cfg.Zone, Host: hostID(), Capacity: n.cfg.Capacity,
@@ -87,7 +85,10 @@ func (n *Node) sameCluster(id *identity.Identity) error {
 	return nil
 }
 
-func (n *Node) listen() error {
+func (n *Node) listen() (err error) {
+	if n.cfg.Listen, err = freeAddr(n.cfg.Listen); err != nil {
+		return err
+	}
 	n.net = peer.New(peer.Options{
 		Identity: n.id,
 		Addrs:    func(id cluster.PeerID) (string, bool) { return n.roster.addr(id) },

@@ -106,6 +106,9 @@ func (n *Node) open(ctx context.Context) error {
 	if err := os.MkdirAll(n.cfg.Data, 0o700); err != nil {
 		return fault.Because("data directory", fault.Permission, err)
 	}
+	if err := n.canMount(); err != nil {
+		return err
+	}
 	var err error
 	if n.cfg.Capacity == 0 {
 		if n.cfg.Capacity, err = n.offer(); err != nil {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,7 +41,7 @@ func walk(v meta.View, path string) (meta.Inode, error) {
 		}
 		next, err := v.Lookup(trail[len(trail)-1].Ino, name)
 		if err != nil {
-			return next, fault.Wrap(path, err)
+			return next, notThere(path, name, err)
 		}
 		if next.Type != meta.Symlink || len(rest) == 0 {
 			trail = append(trail, next)
@@ -52,6 +53,17 @@ func walk(v meta.View, path string) (meta.Inode, error) {
 		rest = append(strings.Split(next.Target, "/"), rest...)
 	}
 	return trail[len(trail)-1], nil
+}
+
+// notThere is the error of a path whose element name is not there.
+func notThere(path, name string, err error) error {
+	if errors.Is(err, fault.NotExist) {
+		if strings.HasSuffix(path, name) {
+			return fault.New("path", fault.NotExist, "%q", path)
+		}
+		return fault.New("path", fault.NotExist, "%q: there is no %q", path, name)
+	}
+	return fault.Wrap(path, err)
 }
 
 // at runs fn on the newest state and what path means in it.
@@ -87,6 +99,7 @@ var typeText = map[meta.Type]string{
 // layoutOf is a wish as it is meant at the present number of members.
 func (n *Node) layoutOf(w placement.Wish) admin.Layout {
 	return admin.Layout{
+		Note:       n.unfulfilled(w),
 		Copies:     placement.Target(w, len(n.roster.ids())),
 		UnitBlocks: int(w.Unit()),
 		Policy:     string(w.PolicyName()),
@@ -95,6 +108,34 @@ func (n *Node) layoutOf(w placement.Wish) admin.Layout {
 		Parity:     int(w.Parity),
 		Text:       w.String(),
 	}
+}
+
+// unfulfilled says what of a wish the members of now cannot give, "" if nothing. It is accepted all the same: they may
+// become more.
+func (n *Node) unfulfilled(w placement.Wish) string {
+	members := n.roster.view()
+	all, _ := standing(&members, nil)
+	var notes []string
+	if want := int(w.Copies); want > all {
+		notes = append(notes, fmt.Sprintf("%s can hold %d of %d copies: what is written stays degraded until more join", peerCount(all), all, want))
+	}
+	zones := map[string]bool{}
+	for _, p := range members.Peers {
+		if p.State != cluster.Lost {
+			zones[p.Zone] = true
+		}
+	}
+	if want := int(w.Zones); want > len(zones) {
+		notes = append(notes, fmt.Sprintf("the peers lie in %d of %d zones: copies share zones until others join", len(zones), want))
+	}
+	return strings.Join(notes, "; ")
+}
+
+func peerCount(n int) string {
+	if n == 1 {
+		return "1 peer"
+	}
+	return fmt.Sprintf("%d peers", n)
 }
 
 // Layout implements admin.Node.

@@ -246,11 +246,11 @@ func (a *agree) tokenCreate(f TokenCreate) error {
 		return err
 	}
 	live := 0
-	for _, t := range all {
+	for _, t := range all { // dead ones are kept for a while, so that who tries one is told why it does not work
 		if t.ID == f.Token.ID {
 			return fault.New("token create", fault.Exist, "%x", t.ID)
 		}
-		if t.Uses == 0 || t.Expiry != 0 && t.Expiry <= a.c.Time {
+		if t.Dead(a.c.Time) && (len(all) >= tokensN || t.Expiry != 0 && t.Expiry+deadTokens <= a.c.Time) {
 			if err := a.tx.Delete(tokenKey(t.ID)); err != nil {
 				return err
 			}

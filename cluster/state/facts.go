@@ -1,6 +1,8 @@
 package state
 
 import (
+	"time"
+
 	"dfs/cluster"
 	"dfs/net/wire"
 )
@@ -64,6 +66,9 @@ type SetMember struct {
 	State    cluster.State // Alive, Draining, Maintenance, Dead or Lost
 }
 
+// Dead reports whether nobody can join by t at a time in UTC nanoseconds.
+func (t Token) Dead(now int64) bool { return t.Uses == 0 || t.Expiry != 0 && t.Expiry <= now }
+
 // RemoveMember ends a membership and the member's sessions. fault.NotExist; fault.Refused for the last member.
 type RemoveMember struct{ ID cluster.PeerID }
 
@@ -93,6 +98,8 @@ const (
 	bytesMax = 16 << 10
 	membersN = 1024 // members at most; more is fault.Quota
 	tokensN  = 1024 // tokens at most: fault.Quota
+
+	deadTokens = int64(24 * time.Hour) // a token is remembered for so long after its expiry, while there is room
 )
 
 // Encode returns the body of a proposal.

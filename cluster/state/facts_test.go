@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"dfs/cluster"
 	"dfs/cluster/fault"
@@ -119,6 +120,41 @@ func TestAdmission(t *testing.T) {
 	if tok, err := l.view().Token(TokenID{2}); err != nil || tok.Uses != 9 {
 		t.Fatal(tok, err)
 	}
+}
+
+// Who tries a token that is used up or has expired is told so: it is remembered for a day, and while there is room.
+func TestDeadTokensAreRememberedForAWhile(t *testing.T) {
+	l := begun(t)
+	day := int64(24 * time.Hour)
+	at := func(time int64, seq uint64, f Fact) raft.Proposal {
+		p := fact(1, seq, f)
+		p.Time = time
+		return p
+	}
+	has := func(id byte) bool {
+		_, err := l.view().Token(TokenID{id})
+		return err == nil
+	}
+	l.ok(at(1, 3, TokenCreate{Token{ID: TokenID{1}, Uses: 1, Expiry: 2000}}), at(1, 4, TokenCreate{Token{ID: TokenID{2}, Uses: 0, Expiry: 2 * day}}),
+		at(3000, 5, TokenCreate{Token{ID: TokenID{3}, Uses: 1}}))
+	if !has(1) || !has(2) {
+		t.Error("forgotten at once")
+	}
+	l.ok(at(2001+day, 6, TokenCreate{Token{ID: TokenID{4}, Uses: 1}}))
+	if has(1) || !has(2) || !has(3) {
+		t.Error("after a day: an expired one is there, or another is not")
+	}
+	for i := range tokensN - 3 {
+		l.ok(at(day, uint64(7+i), TokenCreate{Token{ID: TokenID{9, byte(i >> 8), byte(i)}, Uses: 1}}))
+	}
+	if !has(2) {
+		t.Error("forgotten while there is room")
+	}
+	l.ok(at(day, tokensN+4, TokenCreate{Token{ID: TokenID{5}, Uses: 1}}))
+	if has(2) || !has(3) {
+		t.Error("a dead one is in the way, or a live one is gone")
+	}
+	l.want([]string{"over quota"}, at(day, tokensN+5, TokenCreate{Token{ID: TokenID{6}, Uses: 1}}))
 }
 
 func TestMembersChange(t *testing.T) {

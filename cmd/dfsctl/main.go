@@ -78,11 +78,20 @@ func (x *ctl) forPath(c *cobra.Command, path string) (*admin.Client, string, err
 	if err != nil {
 		return nil, "", err
 	}
-	if !strings.HasPrefix(path, "/") {
-		return nil, "", cli.Hint(fault.New("path", fault.NotExist, "%s lies in no mount of dfs", path),
-			"give a path in a mount, or --data DIR and a path that begins with /")
+	if !strings.HasPrefix(path, "/") || !c.Flags().Changed("data") && nobodyRuns(client) {
+		err := fault.New(c.Name(), fault.NotExist, "%s lies in no drive that is mounted here", cli.Printable(path))
+		if len(mounts) == 0 {
+			return nil, "", cli.Hint(err, "dfsd up mounts one")
+		}
+		return nil, "", cli.Hint(err, "give a path below %s, or --data DIR and a path that begins with /", mounts[0].Point)
 	}
 	return client, filepath.ToSlash(filepath.Clean(path)), nil
+}
+
+// nobodyRuns reports whether there is no daemon to ask.
+func nobodyRuns(client *admin.Client) bool {
+	_, err := os.Stat(filepath.Join(client.Data(), admin.SocketName))
+	return err != nil
 }
 
 // resolved follows the links in the directory of path; the last element may be a link and is meant itself.

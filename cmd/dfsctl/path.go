@@ -3,12 +3,14 @@ package main
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"dfs/cluster/admin"
+	"dfs/cluster/fault"
 	"dfs/cmd/internal/cli"
 )
 
@@ -26,7 +28,7 @@ func (x *ctl) where() *cobra.Command {
 		}
 		doc, err := client.Where(c.Context(), path)
 		if err != nil {
-			return notRunning(client, err)
+			return asked(c, client, args[0], err)
 		}
 		if doc.Extents == nil {
 			doc.Extents = []admin.Extent{}
@@ -46,7 +48,7 @@ func (x *ctl) where() *cobra.Command {
 }
 
 func whereText(w io.Writer, doc admin.Where, names map[string]string) {
-	fmt.Fprintf(w, "%s: %d bytes in %d extents; %s\n", doc.Path, doc.Size, len(doc.Extents), layoutText(doc.Layout))
+	fmt.Fprintf(w, "%s: %d bytes in %d extents; %s\n", named(doc.Path, doc.Name), doc.Size, len(doc.Extents), layoutText(doc.Layout))
 	if len(doc.Extents) == 0 {
 		return
 	}
@@ -76,10 +78,10 @@ func (x *ctl) stat() *cobra.Command {
 		}
 		doc, err := client.Stat(c.Context(), path)
 		if err != nil {
-			return notRunning(client, err)
+			return asked(c, client, args[0], err)
 		}
 		return x.answer(c, doc, func(w io.Writer) {
-			fmt.Fprintf(w, "%s: %s, %d bytes, mode %s, owner %d:%d\n", doc.Path, doc.Type, doc.Size, doc.Mode, doc.UID, doc.GID)
+			fmt.Fprintf(w, "%s: %s, %d bytes, mode %s, owner %d:%d\n", named(doc.Path, doc.Name), doc.Type, doc.Size, doc.Mode, doc.UID, doc.GID)
 			fmt.Fprintf(w, "inode\t%d, %d links, %d blocks of 512 bytes\n", doc.Ino, doc.Nlink, doc.Blocks)
 			fmt.Fprintf(w, "modified\t%s\n", doc.Mtime.Local().Format(time.RFC3339Nano))
 			fmt.Fprintf(w, "changed\t%s\n", doc.Ctime.Local().Format(time.RFC3339Nano))
@@ -99,9 +101,9 @@ func (x *ctl) layout() *cobra.Command {
 		}
 		doc, err := client.Layout(c.Context(), path)
 		if err != nil {
-			return notRunning(client, err)
+			return asked(c, client, args[0], err)
 		}
-		return x.answer(c, doc, func(w io.Writer) { fmt.Fprintln(w, layoutText(doc)) })
+		return x.answer(c, doc, func(w io.Writer) { layoutLines(w, doc) })
 	}
 	set := &cobra.Command{
 		Use:   "set PATH LAYOUT",
@@ -119,11 +121,26 @@ func (x *ctl) layout() *cobra.Command {
 		}
 		doc, err := client.SetLayout(c.Context(), path, args[1])
 		if err != nil {
-			return notRunning(client, err)
+			return asked(c, client, args[0], err)
 		}
-		return x.answer(c, doc, func(w io.Writer) { fmt.Fprintln(w, layoutText(doc)) })
+		return x.answer(c, doc, func(w io.Writer) { layoutLines(w, doc) })
 	}
 	return cli.Group(&cobra.Command{Use: "layout", Short: "copies, policy and unit of a directory"}, get, set)
+}
+
+func layoutLines(w io.Writer, l admin.Layout) {
+	fmt.Fprintln(w, layoutText(l))
+	if l.Note != "" {
+		fmt.Fprintf(w, "note: %s\n", l.Note)
+	}
+}
+
+// named is a path for people.
+func named(path string, bytes []byte) string {
+	if bytes != nil {
+		path = string(bytes)
+	}
+	return cli.Printable(path)
 }
 
 func layoutText(l admin.Layout) string {
@@ -131,4 +148,19 @@ func layoutText(l admin.Layout) string {
 		return l.Text
 	}
 	return fmt.Sprintf("copies=%d,policy=%s,unit=%d", l.Copies, l.Policy, l.UnitBlocks*512)
+}
+
+// asked is the error of a question about path, with a next step.
+func asked(c *cobra.Command, client *admin.Client, path string, err error) error {
+	err = notRunning(client, err)
+	if fault.NextStep(err) != "" || c.Flags().Changed("data") { // then it may be a path that only the drive knows
+		return err
+	}
+	switch fault.KindOf(err) {
+	case fault.NotExist, fault.NotDir:
+		return cli.Hint(err, "ls %s", cli.Printable(filepath.Dir(path)))
+	case fault.IsDir:
+		return cli.Hint(err, "ls %s, and name a file of it", cli.Printable(path))
+	}
+	return err
 }

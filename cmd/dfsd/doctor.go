@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dfs/cluster/admin"
+	"dfs/cluster/fault"
 	"dfs/cmd/internal/cli"
 )
 
@@ -109,6 +110,9 @@ func examine(ctx context.Context, cfg cli.Config) []finding {
 	if !cfg.NoMount {
 		found = append(found, checkFUSE(), checkMounts())
 	}
+	if !running && cfg.Mount != "" {
+		found = append(found, checkPoint(cfg.Mount))
+	}
 	if running {
 		return append(found, checkPeer(ctx, cfg.Data))
 	}
@@ -140,32 +144,19 @@ func checkPeer(ctx context.Context, data string) finding {
 
 // checkData looks at the data directory, or at where it would be made.
 func checkData(data string) finding {
+	if err := cli.CheckData(data); err != nil {
+		return bad("data", fault.NextStep(err), "%v", fault.Plain(err))
+	}
 	info, err := os.Stat(data)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return good("data", "%s will be made", data)
 	case err != nil:
 		return bad("data", "choose another --data", "%v", err)
-	case !info.IsDir():
-		return bad("data", "choose another --data", "%s is no directory", data)
 	case tooOpen(info):
 		return bad("data", "chmod 700 "+data, "%s is open to other users (mode %04o)", data, info.Mode().Perm())
 	}
 	return good("data", "%s", data)
-}
-
-// existing returns path or the nearest directory above it that is there.
-func existing(path string) string {
-	for {
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
-		up := filepath.Dir(path)
-		if up == path {
-			return path
-		}
-		path = up
-	}
 }
 
 // checkPort tries to listen, as the peer will.

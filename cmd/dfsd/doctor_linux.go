@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -12,21 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dfs/cluster/admin"
+	"dfs/cluster/fault"
 	"dfs/cmd/internal/cli"
+	"dfs/fs/mount"
 )
 
 func tooOpen(info fs.FileInfo) bool { return info.Mode().Perm()&0o077 != 0 }
 
 func checkFUSE() finding {
-	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
-	if err != nil {
-		return bad("fuse", "modprobe fuse (in a container: start it with --device /dev/fuse --cap-add SYS_ADMIN), or --no-mount", "%v", err)
-	}
-	f.Close()
-	if os.Geteuid() != 0 {
-		if _, err := exec.LookPath("fusermount3"); err != nil {
-			return bad("fuse", "apt-get install fuse3", "fusermount3 is missing, and only root mounts without it")
-		}
+	if err := mount.Ready(); err != nil {
+		return bad("fuse", fault.NextStep(err), "%v", fault.Plain(err))
 	}
 	return good("fuse", "/dev/fuse opens; kernel %s", kernelRelease())
 }
@@ -37,6 +31,22 @@ func kernelRelease() string {
 		return "unknown"
 	}
 	return unix.ByteSliceToString(u.Release[:])
+}
+
+// checkPoint looks at the mount point, or at where it would be made.
+func checkPoint(point string) finding {
+	at := cli.Existing(point)
+	if at != point {
+		info, err := os.Stat(at)
+		if err == nil && info.IsDir() && unix.Faccessat(unix.AT_FDCWD, at, unix.W_OK|unix.X_OK, unix.AT_EACCESS) == nil {
+			return good("mount", "%s will be made", point)
+		}
+		return bad("mount", "choose another --mount", "%s cannot be made in %s", point, at)
+	}
+	if err := mount.Check(point); err != nil {
+		return bad("mount", fault.NextStep(err), "%v", fault.Plain(err))
+	}
+	return good("mount", "%s is free", point)
 }
 
 // checkMounts looks for mounts whose peer has ended.
@@ -55,7 +65,7 @@ func checkMounts() finding {
 
 func checkDisk(data string) finding {
 	var s unix.Statfs_t
-	dir := existing(data)
+	dir := cli.Existing(data)
 	if err := unix.Statfs(dir, &s); err != nil {
 		return bad("disk", "choose another --data", "%s: %v", dir, err)
 	}

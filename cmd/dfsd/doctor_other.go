@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+
+	"dfs/cmd/internal/cli"
 )
 
 func tooOpen(fs.FileInfo) bool { return false }
@@ -25,10 +27,12 @@ func checkFUSE() finding {
 
 func checkMounts() finding { return good("mounts", "they end with their daemon here") }
 
-func checkDisk(data string) finding { return good("disk", "%s", existing(data)) }
+func checkDisk(data string) finding { return good("disk", "%s", cli.Existing(data)) }
 
 func checkMemory() finding { return good("memory", "not looked at on this system") }
 
 func checkFiles() finding { return good("files", "no limit known") }
 
 func checkClock() finding { return good("clock", "runs") }
+
+func checkPoint(point string) finding { return good("mount", "%s", point) }

@@ -94,7 +94,7 @@ func serve(ctx context.Context, stop func(), cfg Config, log *slog.Logger) error
 	}
 	server, err := admin.NewServer(admin.Options{Data: cfg.Data, HTTP: cfg.HTTP, Key: key, Stop: stop, Log: log})
 	if err != nil {
-		return cli.Hint(err, "dfsd up --data %s --http 127.0.0.1:0", cfg.Data)
+		return err
 	}
 	d, err := newDaemon(ctx, cfg, log)
 	if err != nil {
@@ -173,8 +173,11 @@ func clearMount(cfg cli.Config, log *slog.Logger) error {
 			return cli.Hint(fault.New("mount", fault.Busy, "%s is the mount of the peer in %s", m.Point, m.Data), "choose another --mount")
 		}
 	}
+	if _, err := os.Lstat(cfg.Mount); err == nil {
+		return nil // whatever it is: the peer looks at it
+	}
 	if err := os.MkdirAll(cfg.Mount, 0o755); err != nil {
-		return cli.Hint(fault.Because("mount", fault.Permission, err), "choose another --mount")
+		return cli.Hint(fault.New("mount point", fault.Permission, "%s cannot be made: %v", cfg.Mount, err), "choose another --mount")
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ import (
 )
 
 const (
-	upLock     = "up.lock"
+	upLock     = cli.UpLock
 	readyPoll  = 50 * time.Millisecond
 	tokenBytes = 4 << 10 // more than any token has
 )
@@ -78,6 +78,9 @@ func up(c *cobra.Command, token string) error {
 	if err != nil {
 		return err
 	}
+	if err := cli.CheckData(data); err != nil {
+		return err
+	}
 	cfg, keep, err := cli.Resolve(data, c.Flags(), os.LookupEnv)
 	if err != nil {
 		return err
@@ -87,8 +90,12 @@ func up(c *cobra.Command, token string) error {
 	}
 	fresh := !hasIdentity(data)
 	if token != "" && !fresh {
-		return cli.Hint(fault.New("join", fault.Conflict, "%s belongs to a member of a cluster already", data),
-			"dfsd up --data %s%s to start it, or join with another --data", data, mountFlag(cfg))
+		return cli.Hint(isMember(data, token), "dfsd up --data %s%s to start it, or join with another --data", data, mountFlag(cfg))
+	}
+	if fresh {
+		if err := cli.CheckFresh(data, cfg.Mount); err != nil {
+			return err
+		}
 	}
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return cli.Hint(fault.Because("data directory", fault.Permission, err), "choose another --data")
@@ -96,9 +103,11 @@ func up(c *cobra.Command, token string) error {
 	patience, cancel := context.WithTimeout(c.Context(), time.Second)
 	lock, err := cli.TakeWithin(patience, filepath.Join(data, upLock))
 	cancel()
-	if err != nil {
-		return cli.Hint(fault.New(c.Name(), fault.Busy, "process %d runs this peer already", cli.Holder(filepath.Join(data, upLock))),
+	if errors.Is(err, fault.Busy) {
+		return cli.Hint(fault.New(c.Name(), fault.Busy, "process %d runs the peer in %s already", cli.Holder(filepath.Join(data, upLock)), data),
 			"dfsctl status --data %s", data)
+	} else if err != nil {
+		return cli.Hint(err, "choose another --data, or make %s writable for this user", data)
 	}
 	defer lock.Release()
 	s, err := newSupervisor(cfg, token, newLog(cfg.LogLevel))
@@ -115,6 +124,18 @@ func mountFlag(cfg cli.Config) string {
 		return " --no-mount"
 	}
 	return " --mount " + cfg.Mount
+}
+
+// isMember is the error of a join in the data directory of a member.
+func isMember(data, token string) error {
+	id, err := identity.Load(filepath.Join(data, "identity"), nil)
+	if err != nil {
+		return fault.New("join", fault.Conflict, "%s belongs to a member of a cluster already", data)
+	}
+	if t, err := identity.ParseToken(token); err == nil && t.Cluster != id.Cluster {
+		return fault.New("join", fault.Conflict, "%s belongs to a member of cluster %s already, and the token is of %s", data, id.Name, t.Cluster.Name())
+	}
+	return fault.New("join", fault.Conflict, "%s belongs to a member of cluster %s already", data, id.Name)
 }
 
 // hasIdentity reports whether a member of a cluster lives in data.
@@ -274,9 +295,11 @@ func awaitReady(ctx context.Context, client *admin.Client) (admin.Status, error)
 }
 
 func (s *supervisor) created(ctx context.Context, client *admin.Client, st admin.Status) {
-	copies := fmt.Sprintf("copies %d", max(1, s.cfg.Copies)) // the status may know of a second peer already
-	if s.cfg.Copies == 0 {
-		copies += " until a second peer joins"
+	copies := "copies 1 until a second peer joins" // the status may know of one already
+	if s.cfg.Copies == 1 {
+		copies = "copies 1"
+	} else if s.cfg.Copies > 1 {
+		copies = fmt.Sprintf("1 of %d copies until more join", s.cfg.Copies)
 	}
 	fmt.Fprintf(s.out, "created cluster %s (1 peer, %s)\n", st.Cluster.Name, copies)
 	s.place(st)

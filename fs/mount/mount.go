@@ -15,6 +15,10 @@ import (
 // Check says whether a drive can be mounted at point: an absolute path of an empty directory on which
 // nothing is mounted. Stale mounts are CleanStale's business, before. The errors say what to do.
 func Check(point string) error {
+	return fault.Advise(check(point), "choose another --mount, or --no-mount")
+}
+
+func check(point string) error {
 	const op = "mount point"
 	if !filepath.IsAbs(point) {
 		return fault.New(op, fault.Invalid, "%s is not an absolute path", point)

@@ -74,17 +74,27 @@ func Start(t testing.TB, n int, o Options) *Cluster {
 // Add starts one more peer, which joins unless it is the first, and returns it when it serves.
 func (c *Cluster) Add() *Peer {
 	c.t.Helper()
-	n := len(c.peers) + 1
-	p := &Peer{c: c, n: n, Data: filepath.Join(c.o.Data, strconv.Itoa(n)), Mount: filepath.Join(c.dir, "mnt", strconv.Itoa(n)),
-		Log: filepath.Join(c.dir, fmt.Sprintf("log.%d", n))}
-	p.Admin = admin.NewClient(p.Data)
-	args, token := []string{"up"}, ""
-	if n > 1 {
+	token := ""
+	if len(c.peers) > 0 {
 		tok, err := c.peers[0].Admin.CreateToken(c.t.Context(), admin.TokenAsk{Uses: 1, TTL: time.Hour})
 		if err != nil {
 			c.t.Fatalf("token: %v", err)
 		}
-		args, token = []string{"join", "-"}, tok.Text
+		token = tok.Text
+	}
+	return c.AddWith(token)
+}
+
+// AddWith is Add with a token of the caller's; without one the peer creates the cluster.
+func (c *Cluster) AddWith(token string) *Peer {
+	c.t.Helper()
+	n := len(c.peers) + 1
+	p := &Peer{c: c, n: n, Data: filepath.Join(c.o.Data, strconv.Itoa(n)), Mount: filepath.Join(c.dir, "mnt", strconv.Itoa(n)),
+		Log: filepath.Join(c.dir, fmt.Sprintf("log.%d", n))}
+	p.Admin = admin.NewClient(p.Data)
+	args := []string{"up"}
+	if token != "" {
+		args = []string{"join", "-"}
 	}
 	c.peers = append(c.peers, p)
 	args = append(args, "--data", p.Data, "--mount", p.Mount, "--name", fmt.Sprintf("peer-%d", n), "--listen", "127.0.0.1:0",

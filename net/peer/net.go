@@ -111,7 +111,7 @@ func (n *Net) OnGossip(f func(c net.Conn, from cluster.PeerID)) { n.onGossip = f
 func (n *Net) Listen(addr string) (string, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return "", fault.Because("listen on "+addr, fault.Busy, err)
+		return "", ListenError("--listen", addr, err)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -43,6 +43,11 @@ var codes = map[fault.Kind]int{
 	fault.Busy:       Conflict,
 	fault.Stale:      Conflict,
 	fault.NotEmpty:   Conflict,
+
+	// What was named is of the wrong sort, or can be nothing's name.
+	fault.NotDir:      Usage,
+	fault.IsDir:       Usage,
+	fault.NameTooLong: Usage,
 }
 
 // Code is an error that is only an exit code: everything has been said already.
@@ -66,19 +71,7 @@ func ExitCode(err error) int {
 }
 
 // Hint puts one next step behind an error: a command to try. Hint of nil is nil.
-func Hint(err error, format string, args ...any) error {
-	if err == nil {
-		return nil
-	}
-	return &hinted{err, fmt.Sprintf(format, args...)}
-}
-
-type hinted struct {
-	error
-	next string
-}
-
-func (h *hinted) Unwrap() error { return h.error }
+func Hint(err error, format string, args ...any) error { return fault.Advise(err, format, args...) }
 
 // PrintError prints err for people: what is wrong first, one next step last. A Code prints nothing.
 func PrintError(w io.Writer, program string, err error) {
@@ -87,12 +80,11 @@ func PrintError(w io.Writer, program string, err error) {
 		return
 	}
 	fmt.Fprintf(w, "%s: %v\n", program, err)
-	var h *hinted
-	if errors.As(err, &h) {
-		fmt.Fprintf(w, "next: %s\n", h.next)
-	} else if next := nextStep(program, err); next != "" {
-		fmt.Fprintf(w, "next: %s\n", next)
+	next := fault.NextStep(err)
+	if next == "" {
+		next = nextStep(program, err)
 	}
+	fmt.Fprintf(w, "next: %s\n", next)
 }
 
 // nextStep is for errors that bring none of their own.
@@ -100,6 +92,8 @@ func nextStep(program string, err error) string {
 	switch fault.KindOf(err) {
 	case fault.Invalid:
 		return program + " --help"
+	case fault.NotExist, fault.NotDir, fault.IsDir, fault.NameTooLong:
+		return "check what you named"
 	case fault.CutOff, fault.Unreachable, fault.NotLeader:
 		return "dfsctl status"
 	case fault.Timeout:
@@ -120,12 +114,18 @@ func Main(ctx context.Context, root *cobra.Command, stderr io.Writer) int {
 	})
 	started := false
 	mark(root, &started)
-	err := root.ExecuteContext(ctx)
+	ran, err := root.ExecuteContextC(ctx)
 	if err != nil && !started && fault.KindOf(err) == fault.Other {
 		var c Code
 		if !errors.As(err, &c) {
 			err = Hint(usage(err), "%s --help", root.Name())
 		}
+	}
+	if fault.KindOf(err) == fault.Invalid && fault.NextStep(err) == "" {
+		if ran.Hidden { // nobody calls it by hand
+			ran = root
+		}
+		err = Hint(err, "%s --help", ran.CommandPath())
 	}
 	PrintError(stderr, root.Name(), err)
 	return ExitCode(err)

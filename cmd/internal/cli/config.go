@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/pflag"
@@ -236,8 +237,14 @@ func Resolve(data string, f *pflag.FlagSet, env Env) (Config, map[string]string,
 	}
 	if c.NoMount {
 		c.Mount = ""
-	} else if c.Mount != "" && !filepath.IsAbs(c.Mount) {
-		c.Mount = filepath.Join(data, c.Mount) // from a file
+	} else if c.Mount != "" {
+		if !filepath.IsAbs(c.Mount) {
+			c.Mount = filepath.Join(data, c.Mount) // from a file
+		}
+		if !utf8.ValidString(c.Mount) {
+			return c, nil, Hint(fault.New("mount", fault.Invalid, "%q is not UTF-8", c.Mount), "choose another --mount")
+		}
+		c.Mount = RealMount(c.Mount)
 	}
 	return c, keep, nil
 }

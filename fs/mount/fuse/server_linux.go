@@ -235,7 +235,7 @@ func (s *Server) InvalEntry(dir meta.Ino, name string) error {
 // notified turns the kernel's word on a notify into an error. A file system that is gone keeps nothing.
 func notified(op string, st fuse.Status) error {
 	switch st {
-	case fuse.OK, fuse.ENODEV, fuse.Status(unix.ENOTCONN), fuse.Status(unix.ENOTEMPTY):
+	case fuse.OK, fuse.ENODEV, fuse.EBADF, fuse.Status(unix.ENOTCONN), fuse.Status(unix.ENOTEMPTY):
 		return nil
 	}
 	return fault.New(op, fault.Other, "%v", st)

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package mount
+
+// Ready says nothing here: mounting will show.
+func Ready() error { return nil }
