@@ -32,11 +32,16 @@ type extent struct {
 	data []byte
 	sums []blockstore.Sum
 	dead runs.Set
+	lost runs.Set // neither here nor deleted, for a store that was mended in part
 	note blockstore.Note
 }
 
 func (e extent) live() int64 {
-	return int64(len(e.data)) - int64(e.dead.Len())*blockstore.Size
+	return int64(e.alive().Len()) * blockstore.Size
+}
+
+func (e extent) alive() runs.Set {
+	return runs.Of(0, uint32(len(e.sums))).Minus(e.dead).Minus(e.lost)
 }
 
 var (
@@ -45,6 +50,7 @@ var (
 	_ blockstore.Sizer  = (*Store)(nil)
 	_ blockstore.Raw    = (*Store)(nil)
 	_ blockstore.Noter  = (*Store)(nil)
+	_ blockstore.Mender = (*Store)(nil)
 )
 
 // New returns an empty, unlimited store.
@@ -106,7 +112,7 @@ func (s *Store) get(ctx context.Context, span blockstore.Span, p []byte) ([]bloc
 	e, known := s.extents[span.Extent]
 	s.mu.RUnlock()
 	end := span.First + span.Count
-	if !known || int(end) > len(e.sums) || e.dead.Meets(runs.Run{First: span.First, End: end}) {
+	if !known || !e.alive().Covers(runs.Run{First: span.First, End: end}) {
 		return nil, fault.New("mem get", fault.NotExist, "%v", span)
 	}
 	copy(p, e.data[int(span.First)*blockstore.Size:])
@@ -125,10 +131,9 @@ func (s *Store) Delete(ctx context.Context, spans ...blockstore.Span) error {
 			continue
 		}
 		s.live -= e.live()
-		whole := runs.Of(0, uint32(len(e.sums)))
 		end := uint32(min(uint64(span.First)+uint64(span.Count), uint64(len(e.sums))))
 		e.dead = e.dead.Add(runs.Run{First: min(span.First, end), End: end})
-		if e.dead.Len() == whole.Len() {
+		if len(e.alive()) == 0 {
 			delete(s.extents, span.Extent)
 			continue
 		}
@@ -187,6 +192,14 @@ func (s *Store) Rot(id blockstore.ID, block uint32) {
 	e.data = bytes.Clone(e.data)
 	e.data[int(block)*blockstore.Size+7] ^= 0x10
 	s.extents[id] = e
+}
+
+// Lose forgets an extent without a word, as a disk may.
+func (s *Store) Lose(id blockstore.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live -= s.extents[id].live()
+	delete(s.extents, id)
 }
 
 func (s *Store) List(ctx context.Context, after blockstore.ID, fn func(id blockstore.ID, blocks uint32) bool) error {

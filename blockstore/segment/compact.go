@@ -76,6 +76,7 @@ func (s *Store) compact(ctx context.Context, pace func(context.Context, int64) e
 		s.release(victim)
 		return true, s.stickIfRotten(victim, err)
 	}
+	s.reportUnread(victim)
 	if err := s.Sync(ctx); err != nil {
 		s.release(victim)
 		return true, err
@@ -92,6 +93,25 @@ func (s *Store) stickIfRotten(seg *segment, err error) error {
 		s.mu.Unlock()
 	}
 	return err
+}
+
+// reportUnread tells of extents whose records the scan of a whole segment has passed over: their headers are rotten.
+func (s *Store) reportUnread(victim *segment) {
+	s.mu.Lock()
+	left := victim.live
+	s.mu.Unlock()
+	if left == 0 {
+		return
+	}
+	err := s.each(blockstore.ID{}, func(id blockstore.ID, e *entry) bool {
+		if e.segment == victim.number {
+			s.o.OnBad(id)
+		}
+		return true
+	})
+	if err != nil {
+		s.o.Log.Warn("segment: compaction", "err", err)
+	}
 }
 
 // sealActive starts a new segment when the last one is mostly dead, so that it can be compacted too.
@@ -149,6 +169,9 @@ func (s *Store) carry(ctx context.Context, victim *segment, r *scanned) (int64, 
 		}
 		rec, err := s.moved(victim, r, e)
 		if err != nil {
+			if errors.Is(err, fault.Corrupt) {
+				s.o.OnBad(r.extent)
+			}
 			return 0, err
 		}
 		done, err := s.appendMove(ctx, rec)

@@ -85,6 +85,10 @@ type Options struct {
 	CompactBytes int64         // bytes a second that compaction may copy; default 64 MiB
 	SumsBytes    int64         // memory for cached sums; default 16 MiB
 
+	// OnBad is told of an extent that compaction found rotten: Examine says what of it. It must not block, nor call the
+	// store.
+	OnBad func(blockstore.ID)
+
 	Disk disk.Disk // default: the files in the directory
 	KV   kv.Store  // the index; default: badger in the directory's index folder
 
@@ -108,6 +112,9 @@ func (o Options) filled() Options {
 	}
 	if o.SumsBytes == 0 {
 		o.SumsBytes = 16 << 20
+	}
+	if o.OnBad == nil {
+		o.OnBad = func(blockstore.ID) {}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
