@@ -63,3 +63,30 @@ func TestOverRealStores(t *testing.T) {
 		}
 	}
 }
+
+// TestRotInDifferentPlaces reads what no single replica can give: every block is good somewhere.
+func TestRotInDifferentPlaces(t *testing.T) {
+	stores := map[cluster.PeerID]*mem.Store{}
+	r := newRig(2, 1, func(o *Options) {
+		o.Store = func(id cluster.PeerID) blockstore.Store { return stores[id] }
+	})
+	for _, id := range r.ids {
+		stores[id] = mem.New()
+	}
+	data := blocks(100, 7)
+	pieces, err := r.Write(t.Context(), data, blockstore.Note{}, placement.Wish{Copies: 2, UnitBlocks: 128})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := pieces[0]
+	for _, b := range []uint32{0, 1, 50, 99} {
+		stores[x.Layout.Peers[b%2]].Rot(x.Span.Extent, b)
+	}
+	if !bytes.Equal(r.whole(t, pieces), data) {
+		t.Fatal("other bytes")
+	}
+	stores[x.Layout.Peers[0]].Rot(x.Span.Extent, 99)
+	if err := r.Read(t.Context(), x.Span, x.Layout, make([]byte, x.Span.Bytes())); fault.KindOf(err) != fault.Damaged {
+		t.Fatal("a block that rotted everywhere:", err)
+	}
+}

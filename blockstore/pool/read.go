@@ -19,9 +19,9 @@ const hedgeMin = 50 * time.Millisecond
 // Read fills dst, s.Bytes() long, with the blocks of s from one of l's replicas, every block verified: the local
 // one, else the one that should answer first. The next is asked when one fails, and also when one takes more than
 // three times as long as usual; the first good answer is taken. Replicas found missing or rotten are reported to
-// OnBad, and do not fail the read while another is good.
+// OnBad, and do not fail the read while every block is good in some replica.
 //
-// fault.Damaged when every replica is missing or rotten; fault.Unreachable when one that may be good did not
+// fault.Damaged when a block is missing or rotten in every replica; fault.Unreachable when one that may be good did not
 // answer in time. dst is then undefined. No store touches dst after Read has returned.
 func (p *Pool) Read(ctx context.Context, s blockstore.Span, l placement.Layout, dst []byte) error {
 	if int64(len(dst)) != s.Bytes() || s.Count == 0 {
@@ -30,7 +30,24 @@ func (p *Pool) Read(ctx context.Context, s blockstore.Span, l placement.Layout, 
 	if l.Data > 1 || l.Parity > 0 {
 		return fault.New("pool read", fault.Unsupported, "erasure coding comes later")
 	}
-	peers := p.order(l.Peers)
+	err := p.readWhole(ctx, s, l.Peers, dst)
+	if len(l.Peers) > 1 && s.Count > 1 && fault.KindOf(err) == fault.Damaged && errors.Is(err, fault.Corrupt) {
+		// Two replicas that rotted in different places are still one whole: halve until the rot is fenced in. That is
+		// two more reads a halving, 26 at most where a block is really gone.
+		n := s.Count / 2
+		left, right := s, s
+		left.Count, right.First, right.Count = n, s.First+n, s.Count-n
+		at := left.Bytes()
+		if err = p.Read(ctx, left, l, dst[:at:at]); err == nil {
+			err = p.Read(ctx, right, l, dst[at:])
+		}
+	}
+	return err
+}
+
+// readWhole is Read from one replica.
+func (p *Pool) readWhole(ctx context.Context, s blockstore.Span, from []cluster.PeerID, dst []byte) error {
+	peers := p.order(from)
 	var causes []error
 	if len(peers) > 0 && peers[0] == p.o.Self {
 		err := p.get(ctx, p.o.Self, s, dst)
@@ -133,7 +150,6 @@ func (p *Pool) get(ctx context.Context, peer cluster.PeerID, s blockstore.Span, 
 	err := outcome(ctx, getCtx, store.Get(getCtx, s, into))
 	done(err)
 	if kind := fault.KindOf(err); err != nil && (kind == fault.NotExist || kind == fault.Corrupt) {
-		p.o.Log.Warn("bad replica", "peer", peer.Short(), "extent", s.Extent, "err", err)
 		p.o.OnBad(peer, s, kind)
 	}
 	return fault.Wrap("pool get from "+peer.Short(), err)

@@ -100,11 +100,16 @@ func (r *Verifier) has(ctx context.Context, e extent.Extent) (bool, error) {
 	return err == nil, err
 }
 
-// retire takes this peer out of an extent's layout. Whoever changed the map meanwhile has decided otherwise.
+// retire takes this peer out of an extent's layout.
 func (r *Verifier) retire(ctx context.Context, m meta.Short) error {
-	next := m.Extent
-	next.Layout.Peers = slices.DeleteFunc(slices.Clone(next.Layout.Peers), func(id cluster.PeerID) bool { return id == r.Self })
-	_, err := r.Propose(ctx, meta.Replace{Ino: m.Ino, Old: []extent.Extent{m.Extent}, New: []extent.Extent{next}})
+	return withdraw(ctx, r.Propose, r.Self, meta.Kept{Ino: m.Ino, Extent: m.Extent})
+}
+
+// withdraw takes a peer out of an extent's layout. Whoever changed the map meanwhile has decided otherwise.
+func withdraw(ctx context.Context, propose func(context.Context, meta.Op) (meta.Result, error), self cluster.PeerID, k meta.Kept) error {
+	next := k.Extent
+	next.Layout.Peers = slices.DeleteFunc(slices.Clone(next.Layout.Peers), func(id cluster.PeerID) bool { return id == self })
+	_, err := propose(ctx, meta.Replace{Ino: k.Ino, Old: []extent.Extent{k.Extent}, New: []extent.Extent{next}})
 	if errors.Is(err, fault.Conflict) || errors.Is(err, fault.Stale) {
 		return nil
 	}
