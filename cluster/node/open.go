@@ -54,6 +54,8 @@ type Node struct {
 	keeper  *repair.Keeper
 	dropper repair.Dropper
 	sweeper repair.Sweeper
+	healer  *repair.Healer
+	tellers *tellers
 
 	started   atomic.Bool // serving
 	unmounted atomic.Bool // while serving
@@ -205,6 +207,7 @@ func (n *Node) openBlocks() (err error) {
 		Capacity: n.cfg.Capacity,
 		Free:     func() (int64, error) { return freeSpace(n.cfg.Data) },
 		Reserve:  diskReserve,
+		OnBad:    func(id blockstore.ID) { n.healer.Suspect(id, 0) }, // from Run on, when there is one
 		Log:      n.log,
 	})
 	if err != nil {
@@ -215,11 +218,11 @@ func (n *Node) openBlocks() (err error) {
 		Self:  n.id.ID(),
 		View:  n.roster.view,
 		Store: n.storeOf,
-		OnBad: func(p cluster.PeerID, s blockstore.Span, k fault.Kind) {
-			n.log.Warn("replica is bad", "peer", p.Short(), "extent", s.Extent, "kind", k)
-		},
-		Log: n.log,
+		OnBad: n.bad,
+		Log:   n.log,
 	})
+	n.healer, n.tellers = n.newHealer(), newTellers()
+	n.net.Serve(kindSuspect, kindSuspect, n.serveSuspect)
 	n.dropper = repair.Dropper{Self: n.id.ID(), View: n.store.newest, Store: n.blocks}
 	n.sweeper = repair.Sweeper{Store: n.blocks, Latest: n.latest, Released: n.store.Released, Rest: rest}
 	n.keeper = repair.New(repair.Options{

@@ -78,6 +78,8 @@ func (n *Node) run(ctx context.Context, fail context.CancelCauseFunc) error {
 	chores.run("own chores", n.ownChores)
 	chores.run("leader's chores", n.leaderChores)
 	chores.run("sweep", n.sweep)
+	chores.run("healer", n.healer.Run)
+	chores.run("word of bad replicas", n.tell)
 
 	if err := n.begin(ctx); err != nil {
 		return err

@@ -1,0 +1,170 @@
+package integration
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"dfs/integration/harness"
+)
+
+const healWithin = 60 * time.Second // generous: it takes a few on a quiet machine
+
+// flipAt inverts one bit of a file, behind the back of whoever has it open.
+func flipAt(t *testing.T, path string, off int64, bit uint) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b := make([]byte, 1)
+	if _, err := f.ReadAt(b, off); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 1 << (bit % 8)
+	if _, err := f.WriteAt(b, off); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// segments returns the segment files of a peer.
+func segments(t *testing.T, p *harness.Peer) []string {
+	t.Helper()
+	list, err := filepath.Glob(filepath.Join(p.Data, "blocks", "*.seg"))
+	if err != nil || len(list) == 0 {
+		t.Fatalf("no segments: %v", err)
+	}
+	return list
+}
+
+// find returns where the segments of a peer hold some bytes.
+func find(t *testing.T, p *harness.Peer, want []byte) (path string, off int64) {
+	t.Helper()
+	for _, s := range segments(t, p) {
+		b, err := os.ReadFile(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := bytes.Index(b, want); i >= 0 {
+			return s, int64(i)
+		}
+	}
+	return "", 0
+}
+
+// files writes n files through p and returns what is in them, once they are on all disks.
+func files(t *testing.T, p *harness.Peer, dir string, n, most int) map[string][]byte {
+	t.Helper()
+	if err := os.MkdirAll(p.Path(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]byte{}
+	for i := range n {
+		name := filepath.Join(dir, fmt.Sprintf("f%03d", i))
+		want[name] = content(uint64(i+1), 1+(i*7919*13)%most)
+		if err := writeSynced(p.Path(name), want[name]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return want
+}
+
+// identical reads every file through every mount.
+func identical(t *testing.T, c *harness.Cluster, want map[string][]byte) {
+	t.Helper()
+	for i, p := range c.Peers() {
+		for name, data := range want {
+			if got, err := os.ReadFile(p.Path(name)); err != nil || !bytes.Equal(got, data) {
+				t.Fatalf("peer %d, %s: %d of %d bytes, %v", i+1, name, len(got), len(data), err)
+			}
+		}
+	}
+}
+
+// states counts what the stores hold of files.
+func states(t *testing.T, p *harness.Peer, want map[string][]byte) map[string]int {
+	t.Helper()
+	n := map[string]int{}
+	for name := range want {
+		w, err := p.Admin.Where(t.Context(), "/"+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range w.Extents {
+			for _, r := range e.Replicas {
+				n[r.State]++
+			}
+		}
+	}
+	return n
+}
+
+// healed waits until every replica of the files is good.
+func healed(t *testing.T, p *harness.Peer, want map[string][]byte) {
+	t.Helper()
+	var n map[string]int
+	for end := time.Now().Add(healWithin); time.Now().Before(end); <-time.After(200 * time.Millisecond) {
+		if n = states(t, p, want); len(n) == 1 && n["ok"] > 0 {
+			return
+		}
+	}
+	t.Fatalf("not healed: %v", n)
+}
+
+func logOf(t *testing.T, p *harness.Peer) string {
+	t.Helper()
+	b, err := os.ReadFile(p.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// Blocks, headers and sums that flip under a running peer are read from elsewhere, found by those reads, said once
+// each, and made whole within seconds.
+func TestFlippedBlocksAreServedFromElsewhereAndHealed(t *testing.T) {
+	c := harness.Start(t, 3, harness.Options{Copies: 2})
+	p := c.Peer(1)
+	want := files(t, p, "d", 24, 200_000)
+	c.WaitHealthy()
+	flips := 0
+	for _, data := range want {
+		for _, q := range c.Peers() {
+			head := data[:min(len(data), 300)]
+			if path, off := find(t, q, head); path != "" {
+				switch flips % 3 {
+				case 0:
+					flipAt(t, path, off+int64(len(head)/2), 3)
+				case 1: // before the blocks lie the sums; a byte of them, not of what fills up
+					blocks := int64(len(data)+511) / 512
+					flipAt(t, path, off-(128+4*blocks+63)&^63+128+2, 1)
+				default: // and before those the header
+					blocks := int64(len(data)+511) / 512
+					flipAt(t, path, off-(128+4*blocks+63)&^63+50, 1)
+				}
+				flips++
+				break
+			}
+		}
+	}
+	if n := states(t, p, want); flips < len(want) || n["rotten"] == 0 {
+		t.Fatalf("%d flips, %v", flips, n)
+	}
+	identical(t, c, want)
+	healed(t, p, want)
+	identical(t, c, want)
+	found, done := 0, 0
+	for _, q := range c.Peers() {
+		log := logOf(t, q)
+		found += strings.Count(log, "replica: rotten")
+		done += strings.Count(log, "replica: healed")
+	}
+	if found == 0 || found != done || found > flips {
+		t.Fatalf("%d flips, %d said to be found, %d healed", flips, found, done)
+	}
+}
