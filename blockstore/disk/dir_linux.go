@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"dfs/cluster/fault"
 )
 
 func allocate(f *os.File, now, size int64) error {
@@ -15,7 +17,18 @@ func allocate(f *os.File, now, size int64) error {
 	return err
 }
 
-func syncData(f *os.File) error { return again(func() error { return unix.Fdatasync(int(f.Fd())) }) }
+// syncData syncs f. A file that has no name any more goes with this process: syncing it would promise nothing.
+func syncData(f *os.File) error {
+	err := again(func() error { return unix.Fdatasync(int(f.Fd())) })
+	var st unix.Stat_t
+	if err == nil {
+		err = unix.Fstat(int(f.Fd()), &st)
+	}
+	if err == nil && st.Nlink == 0 {
+		err = fault.New("sync", fault.NotExist, "%s was removed under this process", f.Name())
+	}
+	return err
+}
 
 // forget drops the clean pages of f; some file systems have no pages to drop.
 func forget(f *os.File) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"dfs/blockstore/disk"
@@ -15,12 +16,13 @@ import (
 type Identity struct {
 	Store   [16]byte // random, made with the store
 	Cluster [16]byte
+	Owner   string // whoever made it, in its own words; "" in stores that were made before it was asked
 }
 
 const idName = "ID"
 
 func (id Identity) text() string {
-	return fmt.Sprintf("dfs block store, format 1\nstore %x\ncluster %x\n", id.Store, id.Cluster)
+	return fmt.Sprintf("dfs block store, format 1\nstore %x\ncluster %x\nowner %s\n", id.Store, id.Cluster, id.Owner)
 }
 
 func parseIdentity(text string) (id Identity, err error) {
@@ -29,19 +31,40 @@ func parseIdentity(text string) (id Identity, err error) {
 	if err != nil || len(store) != len(id.Store) || len(cluster) != len(id.Cluster) {
 		return id, fault.New("segment open", fault.Conflict, "the file %s cannot be read", idName)
 	}
-	return Identity{[16]byte(store), [16]byte(cluster)}, nil
+	id = Identity{Store: [16]byte(store), Cluster: [16]byte(cluster)}
+	for line := range strings.Lines(text) {
+		if owner, ok := strings.CutPrefix(line, "owner "); ok {
+			id.Owner = strings.TrimSuffix(owner, "\n")
+		}
+	}
+	return id, nil
 }
 
-// identify returns the directory's identity, giving it one if it is empty.
-func identify(d disk.Disk, o Options) (Identity, error) {
-	f, err := d.Open(idName, false)
+// IdentityOf returns what the store in dir says it is; fault.NotExist if there is none, fault.Conflict if it cannot be
+// read. It changes nothing.
+func IdentityOf(dir string) (Identity, error) {
+	id, err := readIdentity(disk.Dir(dir))
 	if errors.Is(err, os.ErrNotExist) {
-		return newIdentity(d, o)
+		return id, fault.New("segment identity", fault.NotExist, "%s", dir)
 	}
+	return id, err
+}
+
+// Used reports whether any segment lies in dir.
+func Used(dir string) (bool, error) {
+	names, err := disk.Dir(dir).Names()
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, suffix) }), disk.Error("segment", err)
+}
+
+func readIdentity(d disk.Disk) (Identity, error) {
+	f, err := d.Open(idName, false)
 	if err != nil {
-		return Identity{}, disk.Error("segment open", err)
+		return Identity{}, err
 	}
-	b, n := make([]byte, 256), 0
+	b, n := make([]byte, 512), 0
 	if err = f.Refresh(); err == nil { // it may be there without ever having been synced
 		n, err = f.ReadAt(b, 0)
 	}
@@ -49,10 +72,21 @@ func identify(d disk.Disk, o Options) (Identity, error) {
 	if err != nil && !errors.Is(err, io.EOF) || closeErr != nil {
 		return Identity{}, disk.Error("segment open", errors.Join(err, closeErr))
 	}
-	id, err := parseIdentity(string(b[:n]))
+	return parseIdentity(string(b[:n]))
+}
+
+// identify returns the directory's identity, giving it one if it is empty.
+func identify(d disk.Disk, o Options) (Identity, error) {
+	id, err := readIdentity(d)
 	switch {
-	case err != nil: // the machine stopped while the store was being made, or the file is damaged
+	case errors.Is(err, os.ErrNotExist):
 		return newIdentity(d, o)
+	case errors.Is(err, fault.Conflict): // the machine stopped while the store was being made, or the file is damaged
+		return newIdentity(d, o)
+	case err != nil:
+		return Identity{}, disk.Error("segment open", err)
+	case o.Owner != "" && id.Owner != "" && o.Owner != id.Owner:
+		return Identity{}, fault.New("segment open", fault.Conflict, "the store of %s, not of %s", id.Owner, o.Owner)
 	case o.Store != [16]byte{} && o.Store != id.Store:
 		return Identity{}, fault.New("segment open", fault.Conflict, "store %x here, %x was expected", id.Store, o.Store)
 	case o.Cluster != [16]byte{} && o.Cluster != id.Cluster:
@@ -69,12 +103,10 @@ func newIdentity(d disk.Disk, o Options) (Identity, error) {
 	if err != nil {
 		return Identity{}, disk.Error("segment open", err)
 	}
-	for _, n := range names {
-		if strings.HasSuffix(n, suffix) {
-			return Identity{}, fault.New("segment open", fault.Conflict, "segments are here, but no file %s that can be read", idName)
-		}
+	if slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, suffix) }) {
+		return Identity{}, fault.New("segment open", fault.Conflict, "segments are here, but no file %s that can be read", idName)
 	}
-	id := Identity{Cluster: o.Cluster}
+	id := Identity{Cluster: o.Cluster, Owner: o.Owner}
 	if _, err := io.ReadFull(o.Rand, id.Store[:]); err != nil {
 		return Identity{}, fault.Wrap("segment open", err)
 	}

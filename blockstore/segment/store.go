@@ -68,6 +68,9 @@ type Options struct {
 	// Cluster is written into a new store and must match an old one, unless zero.
 	Store, Cluster [16]byte
 
+	// Owner is one line that says whose store this is, for people and for Open: another's is refused. "" does not ask.
+	Owner string
+
 	// Capacity is the most bytes the segments may take; 0 is unlimited. Two segments' worth of it is kept for deletes
 	// and compaction.
 	Capacity int64

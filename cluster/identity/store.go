@@ -80,7 +80,7 @@ func (i *Identity) Save(dir string) error {
 		{secretFile, []byte(text.EncodeToString(i.Secret[:]) + "\n")},
 		{clusterFile, append(c, '\n')},
 	} {
-		if err := writeFile(dir, f.name, f.data); err != nil {
+		if err := WriteFile(dir, f.name, f.data); err != nil {
 			return err
 		}
 	}
@@ -136,7 +136,7 @@ func saveKey(dir string, key ed25519.PrivateKey) error {
 	if err != nil {
 		return fault.Because("save key", fault.Other, err)
 	}
-	return writeFile(dir, keyFile, pemOf(pemKey, der))
+	return WriteFile(dir, keyFile, pemOf(pemKey, der))
 }
 
 func loadKey(dir string) (ed25519.PrivateKey, error) {
@@ -195,8 +195,8 @@ func readFile(dir, name string) ([]byte, error) {
 	return b, fault.Because("load identity", fault.Other, err)
 }
 
-// writeFile replaces a file, synced, in one step.
-func writeFile(dir, name string, data []byte) (err error) {
+// WriteFile replaces a file that only its owner may read, synced, in one step.
+func WriteFile(dir, name string, data []byte) (err error) {
 	defer func() { err = fault.Because("save "+filepath.Join(dir, name), fault.Other, err) }()
 	f, err := os.CreateTemp(dir, name+".tmp*") // mode 0600
 	if err != nil {

@@ -38,6 +38,9 @@ func (n *Node) identify(ctx context.Context) ([]cluster.Member, error) {
 	case !errors.Is(err, fault.NotExist):
 		return nil, err
 	}
+	if err := n.unborn(); err != nil {
+		return nil, err
+	}
 	var token identity.Token
 	if n.cfg.Token != "" {
 		if token, err = identity.ParseToken(n.cfg.Token); err != nil {

@@ -13,6 +13,7 @@
 //	log/          the raft log
 //	state/        badger: the replicated state, made whole by the log
 //	blocks/       segments and their index
+//	parts.json    that these were all there once, and whose they are
 //	flags.json    flags of the last start
 //	control.sock  the control socket
 package node
@@ -36,6 +37,7 @@ type Config struct {
 	WhenCutOff string // wait, fail or read; "" fail
 	CutOff     time.Duration
 	OldKernel  bool // take the path for kernels before 6.16 (tests)
+	Existing   bool // a peer has lived in Data before: do not begin anew there
 	Version    string
 	Log        *slog.Logger
 }

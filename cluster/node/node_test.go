@@ -24,6 +24,7 @@ type live struct {
 	t    *testing.T
 	data string
 	stop func()
+	end  func() error // waits until it ends by itself, instead of stop
 }
 
 // up starts a peer on a data directory; it is stopped at the test's end at the latest.
@@ -50,6 +51,17 @@ func up(t *testing.T, data string, change ...func(*Config)) *live {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("%s: %v", cfg.Name, err)
+		}
+	}
+	l.end = func() error {
+		over = true
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(30 * time.Second):
+			cancel()
+			t.Error("it does not end")
+			return <-ended
 		}
 	}
 	t.Cleanup(l.stop)

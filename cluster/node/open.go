@@ -123,11 +123,19 @@ func (n *Node) open(ctx context.Context) error {
 	}
 	n.roster = newRoster(n.id.ID(), known)
 	n.net.Serve(wire.KindRecall, wire.KindRecall, n.serveRecall)
+	if err := n.checkParts(); err != nil {
+		return err
+	}
 	if err := n.openState(); err != nil {
 		return err
 	}
 	if err := n.openBlocks(); err != nil {
 		return err
+	}
+	if n.ca == nil { // a cluster that is being created is nobody's yet
+		if err := n.markParts(); err != nil {
+			return err
+		}
 	}
 	return n.openGossip()
 }
@@ -139,6 +147,10 @@ func (n *Node) dir(name string) string { return filepath.Join(n.cfg.Data, name) 
 func (n *Node) openState() error {
 	n.session = randomSession()
 	err := n.openLog()
+	var strange *misfit
+	if errors.As(err, &strange) {
+		return err
+	}
 	if err == nil || !errors.Is(err, fault.Conflict) && !errors.Is(err, fault.Corrupt) {
 		return err
 	}
@@ -161,6 +173,9 @@ func (n *Node) openLog() (err error) {
 	}
 	n.machine, err = state.New(n.kv, state.Options{Parts: map[byte]state.Part{state.TagMeta: meta.Part{}}, Log: n.log})
 	if err != nil {
+		return err
+	}
+	if err := n.checkState(); err != nil {
 		return err
 	}
 	n.machine.Follow(follower{n})
@@ -204,6 +219,7 @@ func (n *Node) openLog() (err error) {
 func (n *Node) openBlocks() (err error) {
 	n.blocks, err = segment.Open(n.dir("blocks"), segment.Options{
 		Cluster:  n.id.Cluster,
+		Owner:    n.id.ID().String(),
 		Capacity: n.cfg.Capacity,
 		Free:     func() (int64, error) { return freeSpace(n.cfg.Data) },
 		Reserve:  diskReserve,

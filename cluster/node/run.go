@@ -57,10 +57,20 @@ func (n *Node) Run(ctx context.Context) error {
 	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}
+	var strange *misfit
+	if errors.As(err, &strange) {
+		// What is open has no place to be flushed to: closing it would take for ever, and spoil what may lie there now.
+		n.gossip.Close()
+		return err
+	}
 	return errors.Join(err, n.close())
 }
 
 func (n *Node) run(ctx context.Context, fail context.CancelCauseFunc) error {
+	guard := newStage(fail)
+	defer guard.end()
+	guard.run("data directory", n.guardParts)
+
 	links := newStage(fail) // needs nothing
 	defer links.end()
 	links.run("transport", n.net.Run)
@@ -185,7 +195,10 @@ func (n *Node) create(ctx context.Context) error {
 			return err
 		}
 	}
-	return n.id.Save(n.dir("identity"))
+	if err := n.id.Save(n.dir("identity")); err != nil {
+		return err
+	}
+	return n.markParts()
 }
 
 // mount makes the drive appear.

@@ -3,6 +3,7 @@ package raft
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,7 +103,7 @@ func Open(o Options) (*Group, error) {
 	if d == nil {
 		d = disk.Dir(o.Dir)
 	}
-	log, err := wal.Open(d, o.Cluster+"/"+o.Self.String(), wal.Options{SegmentBytes: o.SegmentBytes, CacheBytes: o.CacheBytes})
+	log, err := wal.Open(d, owner(o.Cluster, o.Self), wal.Options{SegmentBytes: o.SegmentBytes, CacheBytes: o.CacheBytes})
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +125,20 @@ func Open(o Options) (*Group, error) {
 	o.Transport.Serve(wire.KindRaft, kindLast, g.handle)
 	o.Transport.Serve(wire.KindLease, wire.KindLease+15, g.handle)
 	return g, nil
+}
+
+// owner is what a log says of whose it is.
+func owner(cluster string, self cluster.PeerID) string { return cluster + "/" + self.String() }
+
+// OwnerOf returns whose log lies in dir: "" and no peer if there is none, or it does not say. It changes nothing.
+func OwnerOf(dir string) (name string, peer cluster.PeerID, err error) {
+	id, err := wal.Owner(disk.Dir(dir))
+	if err != nil || id == "" {
+		return "", cluster.PeerID{}, err
+	}
+	name, text, _ := strings.Cut(id, "/")
+	peer, err = cluster.ParsePeerID(text)
+	return name, peer, err
 }
 
 // begin makes the core, unless the state must be fetched first.

@@ -22,6 +22,7 @@ type Daemon interface {
 type Config struct {
 	cli.Config
 	Token     string // join with it; "" start again, or create a cluster where there is no identity
+	Existing  bool   // this peer has served: a directory without its identity is no place to begin anew
 	OldKernel bool   // take the path of kernels before 6.16
 	Version   string
 }
@@ -41,6 +42,7 @@ var newDaemon = func(ctx context.Context, cfg Config, log *slog.Logger) (Daemon,
 		WhenCutOff: cfg.WhenCutOff,
 		CutOff:     cfg.CutOffAfter,
 		OldKernel:  cfg.OldKernel,
+		Existing:   cfg.Existing,
 		Version:    cfg.Version,
 		Log:        log,
 	})

@@ -219,7 +219,8 @@ func (s *supervisor) daemon() process {
 			s.mu.Lock()
 			cfg := Config{Config: s.cfg}
 			s.mu.Unlock()
-			if !hasIdentity(s.cfg.Data) {
+			cfg.Existing = s.ready.Load()
+			if !hasIdentity(s.cfg.Data) && !cfg.Existing {
 				cfg.Token = s.token
 			}
 			line, err := json.Marshal(cfg)
@@ -228,7 +229,9 @@ func (s *supervisor) daemon() process {
 			}
 			return append(line, '\n')
 		},
-		final: func(code int) bool { return code == 0 || !s.ready.Load() },
+		final: func(code int) bool {
+			return code == 0 || !s.ready.Load() || code == cli.Refused || code == cli.Conflict // starting again would not help
+		},
 	}
 }
 

@@ -68,6 +68,23 @@ func (l *Log) open(id string) error {
 	return nil
 }
 
+// Owner returns the id of the log in d, "" if there is none or it cannot be read. It changes nothing.
+func Owner(d disk.Disk) (id string, err error) {
+	f, err := d.Open(idName, false)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", disk.Error("log id", err)
+	}
+	defer f.Close()
+	b, err := readUpTo(f, 1<<10)
+	if rec, ok := parse(b, place{}); ok {
+		id = string(rec.payload)
+	}
+	return id, disk.Error("log id", err)
+}
+
 // checkID compares the id file, or writes it where there is no log yet.
 func (l *Log) checkID(id string, used bool) error {
 	f, err := l.disk.Open(idName, !used)
