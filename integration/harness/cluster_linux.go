@@ -32,7 +32,9 @@ const (
 type Options struct {
 	Data   string   // where the data directories go (DIR/1, ...); "" the test's directory
 	Env    []string // for the daemons, besides the test's
+	Args   []string // for the first start of each peer, besides the harness's
 	Copies int      // 0 auto
+	Net    bool     // peers live in network namespaces of their own, see Net
 }
 
 // Cluster is a cluster of real peers, numbered from 1.
@@ -40,6 +42,7 @@ type Cluster struct {
 	t     testing.TB
 	o     Options
 	dir   string
+	net   *Net // nil: all peers listen on loopback
 	peers []*Peer
 }
 
@@ -62,6 +65,9 @@ func Start(t testing.TB, n int, o Options) *Cluster {
 	c := &Cluster{t: t, o: o, dir: t.TempDir()}
 	if c.o.Data == "" {
 		c.o.Data = filepath.Join(c.dir, "data")
+	}
+	if o.Net {
+		c.net = newNet(t)
 	}
 	t.Cleanup(c.cleanup)
 	for range n {
@@ -96,9 +102,14 @@ func (c *Cluster) AddWith(token string) *Peer {
 	if token != "" {
 		args = []string{"join", "-"}
 	}
+	listen := "127.0.0.1:0"
+	if c.net != nil {
+		listen = c.net.plug()
+	}
 	c.peers = append(c.peers, p)
-	args = append(args, "--data", p.Data, "--mount", p.Mount, "--name", fmt.Sprintf("peer-%d", n), "--listen", "127.0.0.1:0",
+	args = append(args, "--data", p.Data, "--mount", p.Mount, "--name", fmt.Sprintf("peer-%d", n), "--listen", listen,
 		"--http", "127.0.0.1:0", "--plane", "127.0.0.1:0", "--copies", strconv.Itoa(c.o.Copies))
+	args = append(args, c.o.Args...)
 	p.start(token, args...)
 	p.WaitReady()
 	return p
@@ -122,7 +133,11 @@ func (p *Peer) start(token string, args ...string) {
 	cmd.Env = append(os.Environ(), p.c.o.Env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(token+"\n"), log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	begin := cmd.Start
+	if net := p.c.net; net != nil {
+		begin = func() error { return net.spaces[p.n-1].in(cmd.Start) }
+	}
+	if err := begin(); err != nil {
 		p.c.t.Fatal(err)
 	}
 	ended := make(chan struct{})
