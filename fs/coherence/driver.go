@@ -73,6 +73,8 @@ type Driver struct {
 	due     []Notify      // for Run to send
 	drop    bool          // the caches are to be dropped
 	dropAt  time.Duration // but not before
+	stale   bool          // answers from before the lease was lost were given since the caches were dropped
+	back    time.Duration // until then no such answers: the lease is about to be back
 }
 
 // NewDriver returns a driver of a mount on a replica at applied. Without a kernel attached it takes everything in at once.
@@ -188,6 +190,12 @@ func (d *Driver) Leased(until time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
+	case until > 0 && d.stale && !d.drop:
+		// The kernel keeps nothing it was told meanwhile but pages; they go before the lease counts. The next renewal
+		// brings it again.
+		d.drop, d.dropAt = true, d.o.Now()
+		d.back = d.dropAt + lease.Length
+		d.wake()
 	case until > 0 && !d.drop:
 		d.until, d.held, d.lostAt = until, true, until
 		d.mount.Leased()
@@ -241,9 +249,19 @@ func (d *Driver) Held() (until time.Duration, ok bool) {
 	return d.until, d.held && d.o.Now() < d.until
 }
 
+// CutOff reports whether there has been no lease for so long that operations no longer wait for one, and since when there is
+// none. Where they always wait it is never so.
+func (d *Driver) CutOff() (since time.Duration, cut bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.o.Now()
+	return d.lostAt, d.o.WhenCutOff != Wait && !(d.held && now < d.until) && now-d.lostAt >= d.o.CutOffAfter
+}
+
 // Read runs fn on a view in which obj may be answered now. It waits for the lease, and while the answer is not yet
 // released. fn may be run more than once; only its last run counts. Valid is how long the kernel may keep the answer, 0 not at
-// all. fault.CutOff when there was no lease for too long; fault.Timeout when ctx ends; else fn's error.
+// all. When there was no lease for too long: fault.CutOff, or, with WhenCutOff Read, the newest state this peer has, not to be
+// kept. fault.Timeout when ctx ends; else fn's error.
 func (d *Driver) Read(ctx context.Context, obj Object, fn func(meta.View) error) (valid time.Duration, err error) {
 	for {
 		view, cache, stale, err := d.view(ctx, obj)
@@ -276,7 +294,8 @@ func (d *Driver) view(ctx context.Context, obj Object) (v meta.View, cache, stal
 		left := time.Duration(1<<63 - 1)
 		if !leased && d.o.WhenCutOff != Wait {
 			left = d.lostAt + d.o.CutOffAfter - now
-			if left <= 0 && d.o.WhenCutOff == Read {
+			if left <= 0 && d.o.WhenCutOff == Read && !d.drop && now >= d.back {
+				d.stale = true
 				v, err = d.o.Views(d.mount.Applied())
 				d.mu.Unlock()
 				return v, false, true, err
@@ -284,6 +303,9 @@ func (d *Driver) view(ctx context.Context, obj Object) (v meta.View, cache, stal
 		}
 		changed := d.changed
 		d.mu.Unlock()
+		if left <= 0 && d.o.WhenCutOff == Read {
+			left = poll // the caches are being dropped, the lease is on its way
+		}
 		if left <= 0 {
 			return nil, false, false, fault.New("read metadata", fault.CutOff, "no lease for %v: this peer cannot reach a quorum", d.o.CutOffAfter)
 		}
@@ -503,7 +525,7 @@ func (d *Driver) dropCaches(senders *sync.WaitGroup) bool {
 		}()
 	}
 	d.mu.Lock()
-	d.drop, d.due = false, nil
+	d.drop, d.stale, d.due = false, false, nil
 	d.mount.Dropped()
 	d.mu.Unlock()
 	d.o.Log.Info("lease lost; caches dropped")

@@ -365,6 +365,43 @@ func TestCutOffReadsTheLastKnownState(t *testing.T) {
 	})
 }
 
+// What was read while cut off leaves the kernel before anything read under the new lease gets in.
+func TestStaleAnswersGoWithTheNextLease(t *testing.T) {
+	drive(t, Options{WhenCutOff: Read, CutOffAfter: time.Second}, true, func(b *bench) {
+		b.k.knows = []meta.Ino{fileF}
+		b.lease(2 * time.Second)
+		time.Sleep(4 * time.Second)
+		if since, cut := b.CutOff(); !cut || since != 2*time.Second {
+			t.Fatalf("cut off %v since %v", cut, since)
+		}
+		b.k.heard()
+		b.lease(2 * time.Second)
+		synctest.Wait()
+		if told := b.k.heard(); len(told) > 0 {
+			t.Fatalf("nothing stale was answered, but the kernel was told %v", told)
+		}
+		time.Sleep(4 * time.Second)
+		if a := b.got(b.ask(Attr(fileF), 0)); a.err != nil || a.valid != 0 {
+			t.Fatalf("%+v", a)
+		}
+		b.k.heard()
+		b.lease(2 * time.Second)
+		ch := b.ask(Attr(fileF), 0)
+		b.pending(ch, "neither stale nor leased")
+		time.Sleep(100 * time.Millisecond)
+		if told := b.k.heard(); !slices.Equal(told, []string{"epoch", fmt.Sprintf("attr %d", fileF), fmt.Sprintf("bytes %d", fileF)}) {
+			t.Fatalf("the kernel was told %v", told)
+		}
+		b.lease(2 * time.Second)
+		if a := b.got(ch); a.err != nil || a.valid == 0 {
+			t.Fatalf("%+v", a)
+		}
+		if _, cut := b.CutOff(); cut {
+			t.Fatal("cut off with a lease")
+		}
+	})
+}
+
 func TestALostLeaseDropsEveryCache(t *testing.T) {
 	for _, epoch := range []bool{true, false} {
 		drive(t, Options{}, epoch, func(b *bench) {
