@@ -35,7 +35,7 @@ func (f *FS) stat(ctx context.Context, ino meta.Ino, refs Refs) (Attr, error) {
 			st, err = v.Stat(ino)
 			return err
 		})
-		if err == nil && (!f.foreign(st) || f.o.Recall == nil) {
+		if err == nil && (!f.foreign(st) || f.o.Recall == nil || errors.Is(f.o.CutOff(), fault.ReadOnly)) {
 			if f.foreign(st) {
 				until = 0
 			}
@@ -60,6 +60,9 @@ func (f *FS) Setattr(ctx context.Context, ino meta.Ino, s meta.SetAttr) (Attr, e
 	s.Ino = ino
 	if s.Mask&meta.SetSize != 0 && (s.Size < 0 || s.Size > meta.SizeMax) {
 		return Attr{}, fault.New("vfs truncate", fault.TooBig, "%d bytes", s.Size)
+	}
+	if err := f.o.CutOff(); err != nil {
+		return Attr{}, err
 	}
 	defer f.coh.Hold(true, ino)() // a directory's lock is held for its SETATTR; for files this means nothing
 	n := f.pin(ino)

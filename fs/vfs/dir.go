@@ -114,6 +114,9 @@ func (f *FS) Statfs(context.Context) (Space, error) {
 	if f.o.Statfs != nil {
 		s.Total, s.Free = f.o.Statfs()
 	}
+	if f.o.CutOff() != nil {
+		s.Free = 0
+	}
 	err := f.newest(func(v meta.View) error {
 		u, err := v.Usage()
 		s.Inodes = u.Inodes

@@ -51,10 +51,39 @@ type how struct {
 }
 
 // flush commits all that is dirty in n and returns when every mount sees it (or, early, when it is applied here).
-// Its time is bounded by FlushTimeout, not by the caller's patience: a signal must not turn a close into an error.
+// Its time is bounded by FlushTimeout. A caller that gives up gets fault.Canceled; the flush goes on without it.
 func (f *FS) flush(ctx context.Context, n *node, h how) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.o.FlushTimeout)
-	defer cancel()
+	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.o.FlushTimeout)
+	if ctx.Done() == nil {
+		defer cancel()
+		return f.flushNow(work, n, h)
+	}
+	f.mu.Lock()
+	n.refs++
+	f.mu.Unlock()
+	done := make(chan error, 1)
+	f.tasks.run(func() {
+		defer f.unpin(n)
+		defer cancel()
+		done <- f.flushNow(work, n, h)
+	})
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fault.Because("wait for a flush", kindOfEnd(ctx), ctx.Err())
+	}
+}
+
+// kindOfEnd is the kind of a context's end.
+func kindOfEnd(ctx context.Context) fault.Kind {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fault.Timeout
+	}
+	return fault.Canceled
+}
+
+func (f *FS) flushNow(ctx context.Context, n *node, h how) error {
 	if err := n.take(ctx); err != nil {
 		return err
 	}

@@ -202,6 +202,9 @@ func (f *FS) Rename(ctx context.Context, oldDir meta.Ino, oldName string, newDir
 	})
 	held = alsoDir(alsoDir(held, source), target)
 	defer f.coh.Hold(true, held...)()
+	if err := f.o.CutOff(); err != nil {
+		return err
+	}
 	if target.Ino != 0 && source.Type == meta.File {
 		if err := f.harden(ctx, source.Ino); err != nil {
 			return err

@@ -57,6 +57,11 @@ func (f *FS) handle(id Handle) (*handle, error) {
 
 // Open opens a file. Its grant, if another mount holds one, is recalled first. fault.Stale, fault.IsDir.
 func (f *FS) Open(ctx context.Context, ino meta.Ino, m Mode) (Opened, error) {
+	if m.Write || m.Trunc {
+		if err := f.o.CutOff(); err != nil {
+			return Opened{}, err
+		}
+	}
 	n := f.pin(ino) // before the look, so that the inode is on record as held
 	a, err := f.Getattr(ctx, ino)
 	if err != nil {

@@ -33,6 +33,9 @@ func (f *FS) Run(ctx context.Context) error {
 
 // flushIdle flushes, in the background, what was last written before then.
 func (f *FS) flushIdle(then time.Time) {
+	if f.o.CutOff() != nil {
+		return // each try would only place the bytes once more
+	}
 	for _, n := range f.all() {
 		f.forgetReleased(n)
 		n.mu.Lock()

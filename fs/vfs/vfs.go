@@ -112,6 +112,10 @@ type Options struct {
 
 	// Recall asks the mount that session belongs to to flush ino and to end its grant. nil: nobody to ask.
 	Recall func(ctx context.Context, session uint64, ino meta.Ino) error
+	// CutOff returns why nothing can be changed now, nil if it can: what asks for a change is then told at once, and
+	// nothing is tried in the background. fault.ReadOnly says that reads are answered all the same, from a state that others
+	// may have left behind. nil: always connected.
+	CutOff func() error
 	// Statfs returns the bytes the drive can hold, and of those what can still be written. nil: 1 TiB free.
 	Statfs func() (total, free int64)
 }
@@ -141,6 +145,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Boot == nil {
 		o.Boot = boottime
+	}
+	if o.CutOff == nil {
+		o.CutOff = func() error { return nil }
 	}
 }
 

@@ -25,6 +25,9 @@ func (f *FS) Write(ctx context.Context, id Handle, off int64, p []byte, killPriv
 	if len(p) == 0 {
 		return 0, nil
 	}
+	if err := f.o.CutOff(); err != nil {
+		return 0, err
+	}
 	if killPriv {
 		if err := f.killPriv(n); err != nil {
 			return 0, err

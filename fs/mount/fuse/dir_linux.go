@@ -20,7 +20,9 @@ const (
 )
 
 func (r *raw) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	h, err := r.fs.Opendir(background, meta.Ino(in.NodeId))
+	ctx := r.call(&in.InHeader)
+	defer ctx.end()
+	h, err := r.fs.Opendir(ctx, meta.Ino(in.NodeId))
 	out.Fh = uint64(h)
 	return status(err)
 }
@@ -54,12 +56,14 @@ func (r *raw) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntry
 
 // list emits entries from in.Offset on until one does not fit. each is about how many bytes one takes.
 func (r *raw) list(in *fuse.ReadIn, each int, plus bool, dot func(fuse.DirEntry) bool, add func(fuse.DirEntry, *vfs.Listed) bool) fuse.Status {
+	ctx := r.call(&in.InHeader)
+	defer ctx.end()
 	dir, at := meta.Ino(in.NodeId), in.Offset
 	if at < behindDot && !dot(fuse.DirEntry{Name: ".", Ino: uint64(dir), Mode: formats[meta.Dir], Off: behindDot}) {
 		return fuse.OK
 	}
 	if at < behindDotDot {
-		parent, err := r.fs.Parent(background, dir)
+		parent, err := r.fs.Parent(ctx, dir)
 		if err != nil {
 			return status(err)
 		}
@@ -74,7 +78,7 @@ func (r *raw) list(in *fuse.ReadIn, each int, plus bool, dot func(fuse.DirEntry)
 	room := int(in.Size)
 	for room > 0 {
 		want := room/each + 1
-		ls, err := r.fs.Readdir(background, dir, meta.Cursor(at), want, plus, &r.refs)
+		ls, err := r.fs.Readdir(ctx, dir, meta.Cursor(at), want, plus, &r.refs)
 		if err != nil {
 			return status(err)
 		}

@@ -8,9 +8,11 @@ import (
 )
 
 func (r *raw) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	ctx := r.call(&in.InHeader)
+	defer ctx.end()
 	m := modeOf(in.Flags)
 	m.KillPriv = in.OpenFlags&fuse.OPEN_KILL_SUIDGID != 0
-	e, o, err := r.fs.Create(background, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, in.Mode&07777, m, &r.refs)
+	e, o, err := r.fs.Create(ctx, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, in.Mode&07777, m, &r.refs)
 	if err != nil {
 		return status(err)
 	}
@@ -21,9 +23,11 @@ func (r *raw) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fus
 }
 
 func (r *raw) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	ctx := r.call(&in.InHeader)
+	defer ctx.end()
 	m := modeOf(in.Flags)
 	m.KillPriv = in.Mode&fuse.OPEN_KILL_SUIDGID != 0
-	o, err := r.fs.Open(background, meta.Ino(in.NodeId), m)
+	o, err := r.fs.Open(ctx, meta.Ino(in.NodeId), m)
 	if err != nil {
 		return status(err)
 	}
@@ -44,7 +48,9 @@ func fillOpen(out *fuse.OpenOut, o vfs.Opened, m vfs.Mode) {
 }
 
 func (r *raw) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
-	n, err := r.fs.Read(background, vfs.Handle(in.Fh), int64(in.Offset), buf[:min(len(buf), int(in.Size))])
+	ctx := r.call(&in.InHeader)
+	defer ctx.end()
+	n, err := r.fs.Read(ctx, vfs.Handle(in.Fh), int64(in.Offset), buf[:min(len(buf), int(in.Size))])
 	if err != nil {
 		return nil, status(err)
 	}
@@ -52,9 +58,11 @@ func (r *raw) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadRes
 }
 
 func (r *raw) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
+	ctx := r.call(&in.InHeader)
+	defer ctx.end()
 	var n uint32
 	for _, p := range data {
-		k, err := r.fs.Write(background, vfs.Handle(in.Fh), int64(in.Offset)+int64(n), p, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0)
+		k, err := r.fs.Write(ctx, vfs.Handle(in.Fh), int64(in.Offset)+int64(n), p, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0)
 		n += uint32(k)
 		if err != nil && n == 0 {
 			return 0, status(err)
@@ -67,11 +75,15 @@ func (r *raw) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32
 }
 
 func (r *raw) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
-	return status(r.fs.Flush(background, vfs.Handle(in.Fh)))
+	ctx := r.call(&in.InHeader)
+	defer ctx.end()
+	return status(r.fs.Flush(ctx, vfs.Handle(in.Fh)))
 }
 
 func (r *raw) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return status(r.fs.Fsync(background, vfs.Handle(in.Fh)))
+	ctx := r.call(&in.InHeader)
+	defer ctx.end()
+	return status(r.fs.Fsync(ctx, vfs.Handle(in.Fh)))
 }
 
 func (r *raw) Release(_ <-chan struct{}, in *fuse.ReleaseIn) { r.fs.Release(vfs.Handle(in.Fh)) }

@@ -12,11 +12,13 @@ import (
 	"dfs/fs/vfs"
 )
 
-// raw answers the kernel's requests. Each method runs in a goroutine of go-fuse's; none obeys cancel.
+// raw answers the kernel's requests. Each method runs in a goroutine of go-fuse's. None obeys cancel, which any signal
+// causes; see call.
 type raw struct {
 	fuse.RawFileSystem // answers ENOSYS to what is not here: xattrs, locks, ioctl, copy_file_range
 	fs                 *vfs.FS
 	refs               refs
+	calls              calls
 }
 
 var _ fuse.RawFileSystem = (*raw)(nil)
@@ -27,7 +29,7 @@ func newRaw(fs *vfs.FS) *raw {
 
 func (r *raw) String() string { return Subtype }
 
-// background is every request's context: none ends because its caller was sent a signal.
+// background is the context of requests that never wait.
 var background = context.Background()
 
 func callerOf(h *fuse.InHeader) vfs.Caller { return vfs.Caller{UID: h.Uid, GID: h.Gid} }
@@ -43,11 +45,13 @@ func (r *raw) newEntry(out *fuse.EntryOut, e vfs.Entry, err error) fuse.Status {
 }
 
 func (r *raw) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	ctx := r.call(h)
+	defer ctx.end()
 	dir := meta.Ino(h.NodeId)
 	if name == "." || name == ".." {
-		return r.lookupDot(dir, name, out)
+		return r.lookupDot(ctx, dir, name, out)
 	}
-	e, err := r.fs.Lookup(background, dir, name, &r.refs)
+	e, err := r.fs.Lookup(ctx, dir, name, &r.refs)
 	if err != nil {
 		return status(err)
 	}
@@ -56,15 +60,15 @@ func (r *raw) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse
 }
 
 // lookupDot serves NFS export, which asks for "." and ".." by number.
-func (r *raw) lookupDot(dir meta.Ino, name string, out *fuse.EntryOut) fuse.Status {
+func (r *raw) lookupDot(ctx context.Context, dir meta.Ino, name string, out *fuse.EntryOut) fuse.Status {
 	ino, err := dir, error(nil)
 	if name == ".." {
-		if ino, err = r.fs.Parent(background, dir); err != nil {
+		if ino, err = r.fs.Parent(ctx, dir); err != nil {
 			return status(err)
 		}
 	}
 	r.refs.Add(ino)
-	a, err := r.fs.Getattr(background, ino)
+	a, err := r.fs.Getattr(ctx, ino)
 	if err != nil {
 		r.refs.Drop(ino)
 	}
@@ -74,7 +78,9 @@ func (r *raw) lookupDot(dir meta.Ino, name string, out *fuse.EntryOut) fuse.Stat
 func (r *raw) Forget(nodeid, n uint64) { r.refs.forget(meta.Ino(nodeid), n) }
 
 func (r *raw) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
-	a, err := r.fs.Getattr(background, meta.Ino(in.NodeId))
+	ctx := r.call(&in.InHeader)
+	defer ctx.end()
+	a, err := r.fs.Getattr(ctx, meta.Ino(in.NodeId))
 	if err != nil {
 		return status(err)
 	}
@@ -83,9 +89,11 @@ func (r *raw) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) 
 }
 
 func (r *raw) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	ctx := r.call(&in.InHeader)
+	defer ctx.end()
 	s := changes(in, time.Now())
 	if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 && s.Mask&meta.SetMode == 0 {
-		a, err := r.fs.Getattr(background, meta.Ino(in.NodeId))
+		a, err := r.fs.Getattr(ctx, meta.Ino(in.NodeId))
 		if err != nil {
 			return status(err)
 		}
@@ -94,7 +102,7 @@ func (r *raw) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) 
 			s.Mode = mode
 		}
 	}
-	a, err := r.fs.Setattr(background, meta.Ino(in.NodeId), s)
+	a, err := r.fs.Setattr(ctx, meta.Ino(in.NodeId), s)
 	if err != nil {
 		return status(err)
 	}
@@ -104,47 +112,63 @@ func (r *raw) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) 
 }
 
 func (r *raw) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+	ctx := r.call(&in.InHeader)
+	defer ctx.end()
 	t := typeOf(in.Mode)
 	if t == 0 || t == meta.Dir || t == meta.Symlink {
 		return fuse.EINVAL
 	}
-	e, err := r.fs.Mknod(background, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, t, in.Mode&07777, in.Rdev, &r.refs)
+	e, err := r.fs.Mknod(ctx, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, t, in.Mode&07777, in.Rdev, &r.refs)
 	return r.newEntry(out, e, err)
 }
 
 func (r *raw) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	e, err := r.fs.Mkdir(background, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, in.Mode&07777, &r.refs)
+	ctx := r.call(&in.InHeader)
+	defer ctx.end()
+	e, err := r.fs.Mkdir(ctx, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, in.Mode&07777, &r.refs)
 	return r.newEntry(out, e, err)
 }
 
 func (r *raw) Symlink(_ <-chan struct{}, h *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
-	e, err := r.fs.Symlink(background, callerOf(h), meta.Ino(h.NodeId), name, target, &r.refs)
+	ctx := r.call(h)
+	defer ctx.end()
+	e, err := r.fs.Symlink(ctx, callerOf(h), meta.Ino(h.NodeId), name, target, &r.refs)
 	return r.newEntry(out, e, err)
 }
 
 func (r *raw) Readlink(_ <-chan struct{}, h *fuse.InHeader) ([]byte, fuse.Status) {
-	target, err := r.fs.Readlink(background, meta.Ino(h.NodeId))
+	ctx := r.call(h)
+	defer ctx.end()
+	target, err := r.fs.Readlink(ctx, meta.Ino(h.NodeId))
 	return []byte(target), status(err)
 }
 
 func (r *raw) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
-	e, err := r.fs.Link(background, meta.Ino(in.Oldnodeid), meta.Ino(in.NodeId), name, &r.refs)
+	ctx := r.call(&in.InHeader)
+	defer ctx.end()
+	e, err := r.fs.Link(ctx, meta.Ino(in.Oldnodeid), meta.Ino(in.NodeId), name, &r.refs)
 	return r.newEntry(out, e, err)
 }
 
 func (r *raw) Unlink(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
-	return status(r.fs.Unlink(background, meta.Ino(h.NodeId), name))
+	ctx := r.call(h)
+	defer ctx.end()
+	return status(r.fs.Unlink(ctx, meta.Ino(h.NodeId), name))
 }
 
 func (r *raw) Rmdir(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
-	return status(r.fs.Rmdir(background, meta.Ino(h.NodeId), name))
+	ctx := r.call(h)
+	defer ctx.end()
+	return status(r.fs.Rmdir(ctx, meta.Ino(h.NodeId), name))
 }
 
 func (r *raw) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
+	ctx := r.call(&in.InHeader)
+	defer ctx.end()
 	if in.Flags&^uint32(meta.RenameNoReplace|meta.RenameExchange) != 0 {
 		return fuse.EINVAL // no whiteouts
 	}
-	err := r.fs.Rename(background, meta.Ino(in.NodeId), oldName, meta.Ino(in.Newdir), newName, in.Flags)
+	err := r.fs.Rename(ctx, meta.Ino(in.NodeId), oldName, meta.Ino(in.Newdir), newName, in.Flags)
 	return status(err)
 }
 
@@ -167,7 +191,9 @@ func (r *raw) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) f
 }
 
 func (r *raw) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
-	off, err := r.fs.Seek(background, vfs.Handle(in.Fh), int64(in.Offset), in.Whence == 4)
+	ctx := r.call(&in.InHeader)
+	defer ctx.end()
+	off, err := r.fs.Seek(ctx, vfs.Handle(in.Fh), int64(in.Offset), in.Whence == 4)
 	if fault.KindOf(err) == fault.NotExist {
 		return fuse.Status(syscall.ENXIO)
 	}

@@ -108,12 +108,17 @@ func (s *Server) Run(ctx context.Context) error {
 		defer close(served)
 		s.fuse.Serve()
 	}()
+	looking, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var looks sync.WaitGroup
+	looks.Go(func() { s.raw.calls.run(looking) })
 	var err error
 	select {
 	case <-served:
 	case <-ctx.Done():
 		err = s.leave(served)
 	}
+	stop()
+	looks.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	unix.Close(s.dup)
