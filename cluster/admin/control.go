@@ -120,6 +120,10 @@ func (c *control) handler() http.Handler {
 
 func readQuestion(w http.ResponseWriter, r *http.Request) (question, error) {
 	var q question
+	// The answer may take long, the question may not.
+	rc := http.NewResponseController(w)
+	rc.SetReadDeadline(time.Now().Add(askWithin)) // an error of it only says that there are no deadlines
+	defer rc.SetReadDeadline(time.Time{})
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, askMax))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&q); err != nil {

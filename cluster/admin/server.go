@@ -76,20 +76,17 @@ func (s *Server) Run(ctx context.Context, node Node) error {
 	base := func(net.Listener) context.Context { return ctx }
 	control := &control{node: node, status: s.status, stop: s.o.Stop}
 	errs := slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug)
-	servers := []*http.Server{{
-		Handler: control.handler(), BaseContext: base, ReadHeaderTimeout: 5 * time.Second,
-		MaxHeaderBytes: 16 << 10, ErrorLog: errs,
-	}}
+	servers := []*http.Server{{Handler: control.handler(), BaseContext: base, ErrorLog: errs}}
 	listeners := []net.Listener{s.socket}
 	if s.web != nil {
 		servers = append(servers, &http.Server{
-			Handler: s.webHandler(), BaseContext: base, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second,
-			IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: errs,
+			Handler: s.webHandler(), BaseContext: base, ReadTimeout: askWithin, WriteTimeout: 30 * time.Second, ErrorLog: errs,
 		})
 		listeners = append(listeners, s.web)
 	}
 	ended := make(chan error, len(servers))
 	for i, srv := range servers {
+		Bound(srv)
 		go func() { ended <- srv.Serve(listeners[i]) }()
 	}
 	var first error

@@ -1,10 +1,7 @@
 package gossip
 
 import (
-	"context"
-	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -66,19 +63,3 @@ func (delegate) NotifyMsg([]byte)                {}
 func (delegate) GetBroadcasts(_, _ int) [][]byte { return nil }
 func (delegate) LocalState(bool) []byte          { return nil }
 func (delegate) MergeRemoteState([]byte, bool)   {}
-
-// logWriter turns memberlist's log lines into records. Its errors are mostly other peers' failures, which are
-// ordinary here: nothing of it is above Info.
-type logWriter struct{ log *slog.Logger }
-
-func (w logWriter) Write(line []byte) (int, error) {
-	text, level := string(line), slog.LevelDebug
-	if strings.Contains(text, "[ERR]") || strings.Contains(text, "[WARN]") {
-		level = slog.LevelInfo
-	}
-	if _, after, ok := strings.Cut(text, "memberlist: "); ok {
-		text = after
-	}
-	w.log.Log(context.Background(), level, "gossip", "text", strings.TrimSpace(text))
-	return len(line), nil
-}

@@ -145,7 +145,7 @@ func (g *Gossip) config() *memberlist.Config {
 	c.TCPTimeout = 2 * time.Second
 	c.RequireNodeNames = true
 	c.EnableCompression = false
-	c.LogOutput = logWriter{g.o.Log}
+	c.LogOutput = &logWriter{log: g.o.Log, now: time.Now}
 	return c
 }
 

@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	packetMax   = 64 << 10 // the largest UDP packet
-	packetQueue = 256      // packets waiting for memberlist; more are dropped, as UDP may
-	streamQueue = 16       // streams waiting for memberlist; more are closed
+	packetMax   = 4 << 10 // memberlist makes none above 1400 bytes and what encryption adds; larger ones are garbage
+	packetQueue = 256     // packets waiting for memberlist; more are dropped, as UDP may
+	streamQueue = 16      // streams waiting for memberlist; more are closed
 	nameTTL     = time.Minute
 )
 
@@ -74,6 +74,9 @@ func (t *transport) receive() {
 			case <-t.done:
 			case <-time.After(10 * time.Millisecond):
 			}
+			continue
+		}
+		if n == packetMax {
 			continue
 		}
 		select {

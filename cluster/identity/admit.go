@@ -66,16 +66,20 @@ func NewAdmission(o AdmissionOptions) *Admission {
 // Serve does one exchange on a connection whose handshake is over. It does not close it.
 func (a *Admission) Serve(ctx context.Context, c *tls.Conn) {
 	from := host(c.RemoteAddr())
+	quiet := a.limiter.wait(from, a.o.Now()) > 0 // it has been said often enough
 	req, reply, err := a.exchange(ctx, c, from)
 	log := a.o.Log.With("from", from, "token", req.TokenID.String(), "name", req.Name)
-	if err != nil {
+	switch {
+	case err != nil && quiet:
+		log.Debug("join refused", "err", err)
+	case err != nil:
 		log.Warn("join refused", "err", err)
-	} else {
+	default:
 		log.Info("joined", "peer", req.ID().Short())
 	}
 	c.SetWriteDeadline(time.Now().Add(a.o.Patience))
 	if err := answer(c, reply, err); err != nil {
-		log.Warn("join: the answer did not leave", "err", err)
+		log.Debug("join: the answer did not leave", "err", err)
 		return
 	}
 	// What is still on its way to us must not make the system throw away what is on its way to them.

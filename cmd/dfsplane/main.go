@@ -86,8 +86,8 @@ func run(ctx context.Context, data string) error {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(map[string]any{"schema": 1, "health": "healthy", "pid": os.Getpid()})
 	})
-	s := &http.Server{Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
-		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	s := &http.Server{Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second}
+	admin.Bound(s)
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
 	select {

@@ -31,26 +31,19 @@ func (n *Net) accept(ctx context.Context, ln net.Listener) error {
 			continue
 		}
 		number := n.accepted.Add(1)
-		host := hostOf(raw.RemoteAddr())
-		if !n.enter(host) {
-			raw.Close()
-			continue
-		}
-		if !n.own(func() { n.welcome(ctx, raw, config, number, host) }) {
-			n.leave(host)
+		s := &stranger{conn: raw, host: hostOf(raw.RemoteAddr())}
+		n.enter(s)
+		if !n.own(func() { n.welcome(ctx, s, config, number) }) {
+			n.leave(s)
 			raw.Close()
 		}
 	}
 }
 
 // welcome does the handshake, then what the protocol says.
-func (n *Net) welcome(ctx context.Context, raw net.Conn, config *tls.Config, number uint64, host string) {
-	known := false
-	defer func() {
-		if !known {
-			n.leave(host)
-		}
-	}()
+func (n *Net) welcome(ctx context.Context, s *stranger, config *tls.Config, number uint64) {
+	defer n.leave(s)
+	raw := s.conn
 	w := &watched{Conn: raw, net: n}
 	secure := tls.Server(w, config)
 	hctx, cancel := context.WithTimeout(ctx, n.o.Handshake)
@@ -71,8 +64,7 @@ func (n *Net) welcome(ctx context.Context, raw net.Conn, config *tls.Config, num
 		raw.Close()
 		return
 	}
-	n.leave(host)
-	known = true
+	n.leave(s)
 	if state.NegotiatedProtocol == protoGossip {
 		s, err := n.newStream(secure, id)
 		if err != nil || n.onGossip == nil {
@@ -135,25 +127,21 @@ func (n *Net) admit(c *conn) bool {
 	return ok
 }
 
-// enter counts a connection whose other end is not known yet; false when there are too many.
-func (n *Net) enter(host string) bool {
+// enter counts a connection whose other end is not known yet, and closes another if these are too many.
+func (n *Net) enter(s *stranger) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.stranger >= strangersMax || n.strangers[host] >= strangersAddr {
-		return false
+	out := n.strangers.enter(s)
+	n.mu.Unlock()
+	if out != nil {
+		out.conn.Close() // its welcome sees it
 	}
-	n.stranger++
-	n.strangers[host]++
-	return true
 }
 
-func (n *Net) leave(host string) {
+// leave is called when s is known, or gone.
+func (n *Net) leave(s *stranger) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.stranger--
-	if n.strangers[host]--; n.strangers[host] == 0 {
-		delete(n.strangers, host)
-	}
+	n.strangers.leave(s)
 }
 
 func hostOf(a net.Addr) string {

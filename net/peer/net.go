@@ -56,8 +56,7 @@ type Net struct {
 	control   map[cluster.PeerID]*conn   // the newest accepted control connection
 	newest    map[cluster.PeerID]uint64  // number of the newest that was ever accepted
 	gossip    map[cluster.PeerID][]*stream
-	strangers map[string]int // by address
-	stranger  int            // sum of strangers
+	strangers crowd
 }
 
 var _ Transport = (*Net)(nil)
@@ -72,15 +71,14 @@ func New(o Options) *Net {
 	o = o.withDefaults()
 	return &Net{
 		o: o, self: o.Identity.ID(), epoch: time.Now(),
-		toSelf:    make(chan note, noticeFrames),
-		begun:     make(chan struct{}),
-		links:     map[cluster.PeerID]*link{},
-		conns:     map[*conn]struct{}{},
-		inbound:   map[cluster.PeerID][]*conn{},
-		control:   map[cluster.PeerID]*conn{},
-		newest:    map[cluster.PeerID]uint64{},
-		gossip:    map[cluster.PeerID][]*stream{},
-		strangers: map[string]int{},
+		toSelf:  make(chan note, noticeFrames),
+		begun:   make(chan struct{}),
+		links:   map[cluster.PeerID]*link{},
+		conns:   map[*conn]struct{}{},
+		inbound: map[cluster.PeerID][]*conn{},
+		control: map[cluster.PeerID]*conn{},
+		newest:  map[cluster.PeerID]uint64{},
+		gossip:  map[cluster.PeerID][]*stream{},
 	}
 }
 

@@ -52,7 +52,7 @@ const (
 	bulkConns     = 2        // dialled to one peer, beside one control connection
 	connsPerPeer  = 8        // accepted from one identity; beyond, its oldest is closed
 	gossipPerPeer = 16       // accepted and dialled gossip streams with one identity; beyond, the oldest is closed
-	strangersMax  = 256      // connections whose handshake is not over, and joins; beyond, new ones are closed
+	strangersMax  = 256      // connections whose handshake is not over, and joins; beyond, the oldest is closed
 	strangersAddr = 64       // the same for one address
 	outFrames     = 256      // queued on one connection
 	outBytes      = 16 << 20 // queued on one connection; calls wait for room, notices are dropped

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -229,12 +230,13 @@ func TestConnectionsOfOneIdentityAreBounded(t *testing.T) {
 	}
 }
 
+// However many connections sit in their handshakes, members get in: the oldest make room.
 func TestStrangersAreBounded(t *testing.T) {
 	nets := newGroup(t, 2, func(_ int, o *Options) { o.Handshake = time.Hour })
 	nets[1].Serve(wire.KindAdmin, wire.KindAdmin, empty)
 	run(t, nets...)
 	var all []net.Conn
-	for range strangersAddr {
+	for range strangersAddr + 3 {
 		c, err := net.Dial("tcp", nets[1].Addr())
 		if err != nil {
 			t.Fatal(err)
@@ -242,19 +244,40 @@ func TestStrangersAreBounded(t *testing.T) {
 		defer c.Close()
 		all = append(all, c)
 	}
-	eventually(t, "they are counted", func() bool {
-		nets[1].mu.Lock()
-		defer nets[1].mu.Unlock()
-		return nets[1].stranger == strangersAddr
-	})
-	c, err := net.Dial("tcp", nets[1].Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	mustClose(t, c)
-	for _, c := range all {
-		c.Close()
+	for _, c := range all[:3] {
+		mustClose(t, c)
 	}
 	mustCall(t, nets[0], nets[1])
+	nets[1].mu.Lock()
+	defer nets[1].mu.Unlock()
+	if n := len(nets[1].strangers); n > strangersAddr {
+		t.Errorf("%d strangers", n)
+	}
+}
+
+// One address cannot push others out, and together they are bounded.
+func TestACrowdIsFair(t *testing.T) {
+	var c crowd
+	var quiet []*stranger
+	for i := range 10 {
+		s := &stranger{host: fmt.Sprint("quiet ", i)}
+		quiet = append(quiet, s)
+		c.enter(s)
+	}
+	for i := range 10 * strangersMax {
+		c.enter(&stranger{host: fmt.Sprint("loud ", i%7)})
+		if len(c) > strangersMax || c.count("loud 3") > strangersAddr {
+			t.Fatalf("%d strangers, %d of one", len(c), c.count("loud 3"))
+		}
+	}
+	for _, s := range quiet {
+		if c.oldest(s.host) != s {
+			t.Errorf("%s was pushed out", s.host)
+		}
+		c.leave(s)
+		c.leave(s)
+	}
+	if len(c) != strangersMax-len(quiet) {
+		t.Errorf("%d left", len(c))
+	}
 }
