@@ -112,6 +112,23 @@ type Store interface {
 	Sync(ctx context.Context) error
 }
 
+// Hard is implemented by stores that can put and sync in one request.
+type Hard interface {
+	// PutHard is Put and, if that succeeds, Sync.
+	PutHard(ctx context.Context, b ...Batch) error
+}
+
+// PutHard puts b into s and syncs it.
+func PutHard(ctx context.Context, s Store, b ...Batch) error {
+	if h, can := s.(Hard); can {
+		return h.PutHard(ctx, b...)
+	}
+	if err := s.Put(ctx, b...); err != nil {
+		return err
+	}
+	return s.Sync(ctx)
+}
+
 // Raw is implemented by stores that can leave the verifying to the reader, so that one check covers the disk, the
 // memory and the way between.
 type Raw interface {

@@ -113,6 +113,14 @@ func (s *Store) Put(ctx context.Context, b ...blockstore.Batch) error {
 	return err
 }
 
+// PutHard is a Put and a Sync, each under its rules.
+func (s *Store) PutHard(ctx context.Context, b ...blockstore.Batch) error {
+	if err := s.Put(ctx, b...); err != nil {
+		return err
+	}
+	return s.Sync(ctx)
+}
+
 func (s *Store) Get(ctx context.Context, span blockstore.Span, p []byte) error {
 	r, err := s.call(ctx, Get, func() error { return s.inner.Get(ctx, span, p) })
 	if at := (r.Flip - 1) * blockstore.Size; err == nil && r.Flip > 0 && at < len(p) {

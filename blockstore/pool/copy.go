@@ -30,5 +30,5 @@ func (p *Pool) Copy(ctx context.Context, s blockstore.Span, note blockstore.Note
 		return fault.Wrap("pool copy", err)
 	}
 	b := blockstore.Batch{ID: s.Extent, Data: data, Sums: blockstore.Sums(data), Note: note}
-	return fault.Wrap("pool copy", p.putBatches(ctx, to, store, s.Bytes(), []blockstore.Batch{b}))
+	return fault.Wrap("pool copy", p.putBatches(ctx, to, store, s.Bytes(), []blockstore.Batch{b}, false))
 }

@@ -37,6 +37,16 @@ type draft struct {
 // extent, fault.Unreachable when those picked did not answer, fault.Unsupported for erasure coding. The data
 // remain the caller's and must not change before Write has returned.
 func (p *Pool) Write(ctx context.Context, data []byte, note blockstore.Note, w placement.Wish) ([]Piece, error) {
+	return p.write(ctx, data, note, w, false)
+}
+
+// WriteHard is Write whose extents are synced at every peer they are listed on, in the same requests. It waits
+// Options.SyncTimeout longer for each; a peer that is gone is noticed by its link before that.
+func (p *Pool) WriteHard(ctx context.Context, data []byte, note blockstore.Note, w placement.Wish) ([]Piece, error) {
+	return p.write(ctx, data, note, w, true)
+}
+
+func (p *Pool) write(ctx context.Context, data []byte, note blockstore.Note, w placement.Wish, hard bool) ([]Piece, error) {
 	if len(data) == 0 || len(data)%blockstore.Size != 0 {
 		return nil, fault.New("pool write", fault.Invalid, "%d bytes are no blocks", len(data))
 	}
@@ -52,7 +62,7 @@ func (p *Pool) Write(ctx context.Context, data []byte, note blockstore.Note, w p
 	if err != nil {
 		return nil, err
 	}
-	want, err := p.place(ctx, drafts, w)
+	want, err := p.place(ctx, drafts, w, hard)
 	pieces := make([]Piece, len(drafts))
 	off := int64(0)
 	for i, d := range drafts {
@@ -101,7 +111,7 @@ func (p *Pool) newID() (blockstore.ID, error) {
 }
 
 // place puts every draft on as many peers as w wants, if it can, and at least on one, or fails.
-func (p *Pool) place(ctx context.Context, drafts []*draft, w placement.Wish) (want int, err error) {
+func (p *Pool) place(ctx context.Context, drafts []*draft, w placement.Wish, hard bool) (want int, err error) {
 	var causes []error
 	for range p.o.Tries {
 		var missing bool
@@ -111,7 +121,7 @@ func (p *Pool) place(ctx context.Context, drafts []*draft, w placement.Wish) (wa
 		if !missing {
 			break
 		}
-		failed := p.putAll(ctx, drafts)
+		failed := p.putAll(ctx, drafts, hard)
 		causes = append(causes, failed...)
 		if len(failed) == 0 || ctx.Err() != nil {
 			break
@@ -167,7 +177,7 @@ func (p *Pool) pick(drafts []*draft, w placement.Wish) (want int, missing bool, 
 
 // putAll sends every draft to the peers picked for it, one request a peer, notes who has it, and returns the
 // failures. It returns when all have answered or were given up.
-func (p *Pool) putAll(ctx context.Context, drafts []*draft) (failed []error) {
+func (p *Pool) putAll(ctx context.Context, drafts []*draft, hard bool) (failed []error) {
 	byPeer := map[cluster.PeerID][]*draft{}
 	for _, d := range drafts {
 		for _, peer := range d.next {
@@ -178,7 +188,7 @@ func (p *Pool) putAll(ctx context.Context, drafts []*draft) (failed []error) {
 	var wg sync.WaitGroup
 	for peer, ds := range byPeer {
 		wg.Go(func() {
-			err := p.put(ctx, peer, ds)
+			err := p.put(ctx, peer, ds, hard)
 			mu.Lock()
 			defer mu.Unlock()
 			for _, d := range ds {
@@ -201,7 +211,7 @@ func (p *Pool) putAll(ctx context.Context, drafts []*draft) (failed []error) {
 }
 
 // put sends drafts to one peer.
-func (p *Pool) put(ctx context.Context, peer cluster.PeerID, ds []*draft) error {
+func (p *Pool) put(ctx context.Context, peer cluster.PeerID, ds []*draft, hard bool) error {
 	store := p.o.Store(peer)
 	if store == nil {
 		return unknown(peer)
@@ -212,19 +222,28 @@ func (p *Pool) put(ctx context.Context, peer cluster.PeerID, ds []*draft) error 
 		batches[i] = d.batch
 		bytes += int64(len(d.batch.Data))
 	}
-	err := p.putBatches(ctx, peer, store, bytes, batches)
+	err := p.putBatches(ctx, peer, store, bytes, batches, hard)
 	if err != nil {
 		p.o.Log.Warn("put failed", "peer", peer.Short(), "extents", len(ds), "err", err)
 	}
 	return err
 }
 
-func (p *Pool) putBatches(ctx context.Context, peer cluster.PeerID, store blockstore.Store, bytes int64, b []blockstore.Batch) error {
+func (p *Pool) putBatches(ctx context.Context, peer cluster.PeerID, store blockstore.Store, bytes int64, b []blockstore.Batch, hard bool) error {
 	queue, done := p.startPut(peer, bytes)
 	limit := p.o.PutTimeout + time.Duration(float64(queue+bytes)/putRate*float64(time.Second))
+	if hard {
+		limit += p.o.SyncTimeout
+	}
 	putCtx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err := outcome(ctx, putCtx, store.Put(putCtx, b...))
+	var err error
+	if hard {
+		err = blockstore.PutHard(putCtx, store, b...)
+	} else {
+		err = store.Put(putCtx, b...)
+	}
+	err = outcome(ctx, putCtx, err)
 	done(err)
 	return fault.Wrap("pool put to "+peer.Short(), err)
 }

@@ -17,6 +17,7 @@ const (
 	kindDelete = wire.KindBlock + 2
 	kindSync   = wire.KindBlock + 3
 	kindList   = wire.KindBlock + 4
+	kindHard   = wire.KindBlock + 5
 	kindDone   = wire.KindBlock + 8
 	kindBlocks = wire.KindBlock + 9
 	kindPage   = wire.KindBlock + 10
@@ -32,10 +33,16 @@ func (*done) Decode(b []byte) error  { return wire.NewReader(b).Done() }
 // put carries whole extents, at most MaxBlocks blocks in all: their sums in the fields, their bytes in the payload.
 type put struct {
 	batches []blockstore.Batch
-	blocks  int // announced by the fields
+	blocks  int  // announced by the fields
+	hard    bool // to be synced too; a kind of its own, not a field
 }
 
-func (*put) Kind() wire.Kind { return kindPut }
+func (m *put) Kind() wire.Kind {
+	if m.hard {
+		return kindHard
+	}
+	return kindPut
+}
 
 func (m *put) Append(b []byte) []byte {
 	b = wire.AppendUint(b, uint64(len(m.batches)))

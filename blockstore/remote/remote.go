@@ -32,6 +32,7 @@ type Store struct {
 var (
 	_ blockstore.Store  = (*Store)(nil)
 	_ blockstore.Lister = (*Store)(nil)
+	_ blockstore.Hard   = (*Store)(nil)
 )
 
 // New returns the store of peer to. It does not connect: that is the caller's business.
@@ -60,6 +61,15 @@ func (s *Store) call(ctx context.Context, op string, timeout time.Duration, req,
 
 // Put sends as few requests as the bounds allow, one after the other; what was sent before one failed is stored.
 func (s *Store) Put(ctx context.Context, batches ...blockstore.Batch) error {
+	return s.put(ctx, s.o.Timeout, false, batches)
+}
+
+// PutHard has the last of its requests synced over there, which covers those before.
+func (s *Store) PutHard(ctx context.Context, batches ...blockstore.Batch) error {
+	return s.put(ctx, s.o.Timeout+s.o.SyncTimeout, true, batches)
+}
+
+func (s *Store) put(ctx context.Context, timeout time.Duration, hard bool, batches []blockstore.Batch) error {
 	for i := range batches {
 		if err := batches[i].Shape(); err != nil {
 			return err
@@ -70,7 +80,8 @@ func (s *Store) Put(ctx context.Context, batches ...blockstore.Batch) error {
 		for ; n < len(batches) && blocks+len(batches[n].Sums) <= blockstore.MaxBlocks; n++ {
 			blocks += len(batches[n].Sums)
 		}
-		if err := s.call(ctx, "remote put", s.o.Timeout, &put{batches: batches[:n]}, &done{}); err != nil {
+		m := &put{batches: batches[:n], hard: hard && n == len(batches)}
+		if err := s.call(ctx, "remote put", timeout, m, &done{}); err != nil {
 			return err
 		}
 		batches = batches[n:]

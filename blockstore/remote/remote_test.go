@@ -184,7 +184,7 @@ func FuzzHandler(f *testing.F) {
 		body := wire.Body{Fields: fields, Payload: payload}
 		k := wire.KindBlock + wire.Kind(kind)
 		_, _ = Handler(store)(context.Background(), cluster.PeerID{}, k, body)
-		for _, m := range []wire.Message{&put{}, &get{}, &remove{}, &syncStore{}, &list{}, &page{}, &blocks{most: 100}, &done{}} {
+		for _, m := range []wire.Message{&put{}, &put{hard: true}, &get{}, &remove{}, &syncStore{}, &list{}, &page{}, &blocks{most: 100}, &done{}} {
 			if m.Kind() != k || body.Into(m) != nil {
 				continue
 			}
@@ -193,8 +193,11 @@ func FuzzHandler(f *testing.F) {
 				continue
 			}
 			other := reflect.New(reflect.TypeOf(m).Elem()).Interface().(wire.Message)
-			if x, is := other.(*blocks); is {
+			switch x := other.(type) {
+			case *blocks:
 				x.most = 100
+			case *put:
+				x.hard = m.(*put).hard
 			}
 			if err := again.Into(other); err != nil || !reflect.DeepEqual(m, other) {
 				t.Fatalf("%#v decodes as %#v, %v", m, other, err)

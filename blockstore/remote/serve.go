@@ -19,10 +19,13 @@ func Serve(t peer.Transport, s blockstore.Store) {
 func Handler(s blockstore.Store) peer.Handler {
 	return func(ctx context.Context, from cluster.PeerID, kind wire.Kind, body wire.Body) (wire.Message, error) {
 		switch kind {
-		case kindPut:
-			var m put
+		case kindPut, kindHard:
+			m := put{hard: kind == kindHard}
 			if err := body.Into(&m); err != nil {
 				return nil, err
+			}
+			if m.hard {
+				return &done{}, blockstore.PutHard(ctx, s, m.batches...)
 			}
 			return &done{}, s.Put(ctx, m.batches...)
 		case kindGet:

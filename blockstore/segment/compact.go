@@ -77,7 +77,7 @@ func (s *Store) compact(ctx context.Context, pace func(context.Context, int64) e
 		return true, s.stickIfRotten(victim, err)
 	}
 	s.reportUnread(victim)
-	if err := s.Sync(ctx); err != nil {
+	if err := s.checkpoint(ctx); err != nil {
 		s.release(victim)
 		return true, err
 	}

@@ -146,7 +146,11 @@ func (o *oracle) step(rng *rand.Rand, s *Store, n int) error {
 		}
 		return err
 	case d < 18:
-		err := s.Sync(ctx)
+		sync := s.Sync
+		if rng.IntN(2) == 0 {
+			sync = s.checkpoint
+		}
+		err := sync(ctx)
 		if err == nil {
 			o.synced()
 		}

@@ -35,11 +35,11 @@ func (s *Store) recover() error {
 		return err
 	}
 	if s.active != nil && (from != position{s.active.number, s.active.size, s.seq} || s.mended || len(s.pending) > 0) {
-		if err := s.syncOnce(); err != nil {
+		if err := s.syncOnce(true); err != nil {
 			return err
 		}
 	}
-	s.synced = s.seq
+	s.synced, s.indexed = s.seq, s.seq
 	return nil
 }
 

@@ -17,7 +17,8 @@
 //
 // A kv.Store maps each extent to its record and its dead blocks, and says up to which position of the stream it is
 // complete. It is written only after the stream was synced up to there, so it never knows more than the disk holds;
-// what is newer waits in memory (at most 8,192 changed extents, then Put syncs). Opening replays the stream from the
+// what is newer waits in memory (at most 8,192 changed extents, then Put syncs). Somebody's Sync does not wait for it: the
+// index follows every second, when 2,048 extents have changed, and before compaction takes a file away. Opening replays the stream from the
 // index's position: nothing after a clean stop, the last second after a kill, what badger had not flushed after a
 // power cut, all of it when the index was lost. A record that was torn is left out; every other one counts, wherever
 // it lies, since only what was never synced can be torn. Opening then counts the index once, about a million
@@ -33,8 +34,8 @@
 //
 // A put of 4 MiB: 8192 sums of 512 bytes (0.2 ms), one gathered write (1-2 ms), no copy of the data, no sync. A put of
 // 4 KiB: one write of 4.3 KiB, about 5 us. A get of 4 KiB: one index look-up and one read, whether the sums are cached
-// (16 MiB of them) or the record is small enough to be read whole (64 KiB). A sync: one fdatasync and one index
-// transaction for all who wait.
+// (16 MiB of them) or the record is small enough to be read whole (64 KiB). A sync: one fdatasync for all
+// who wait; once a second an index transaction.
 //
 // # Locks
 //
@@ -158,6 +159,7 @@ type Store struct {
 
 	syncing chan struct{} // closed when the sync under way ends; nil: none is
 	synced  uint64        // highest seq that is safe
+	indexed uint64        // highest seq that the index has; never above synced
 	failed  error         // fault.ReadOnly once a sync has failed; fault.Closed once closed
 	kick    chan struct{} // wakes compaction
 }
@@ -192,6 +194,7 @@ var (
 	_ blockstore.Lister = (*Store)(nil)
 	_ blockstore.Sizer  = (*Store)(nil)
 	_ blockstore.Raw    = (*Store)(nil)
+	_ blockstore.Hard   = (*Store)(nil)
 )
 
 // Open opens the store in dir, or makes one in an empty or missing dir. fault.Busy when it is open already,
@@ -268,7 +271,7 @@ func (s *Store) Usage() blockstore.Usage {
 
 // Close syncs and closes. Run must have returned; other calls then fail with fault.Closed.
 func (s *Store) Close() error {
-	err := s.Sync(context.Background())
+	err := s.checkpoint(context.Background())
 	s.appendMu.Lock()
 	defer s.appendMu.Unlock()
 	s.mu.Lock()

@@ -4,23 +4,41 @@ import (
 	"context"
 	"maps"
 
+	"dfs/blockstore"
 	"dfs/cluster/fault"
 )
 
-// Sync: the first caller syncs for all who come while it does, the next of them for those.
-func (s *Store) Sync(ctx context.Context) error {
+// indexLag is how many changed extents may be synced and not in the index before a Sync writes that too.
+const indexLag = 2048
+
+// Sync: the first caller syncs for all who come while it does, the next of them for those. The index follows by itself.
+func (s *Store) Sync(ctx context.Context) error { return s.sync(ctx, false) }
+
+// PutHard implements blockstore.Hard.
+func (s *Store) PutHard(ctx context.Context, b ...blockstore.Batch) error {
+	if err := s.Put(ctx, b...); err != nil {
+		return err
+	}
+	return s.sync(ctx, false)
+}
+
+// checkpoint is Sync, and then the index knows it too.
+func (s *Store) checkpoint(ctx context.Context) error { return s.sync(ctx, true) }
+
+func (s *Store) sync(ctx context.Context, index bool) error {
 	if err := ctx.Err(); err != nil {
 		return fault.Because("segment sync", fault.Canceled, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	target := s.seq
-	for s.failed == nil && s.synced < target {
+	for s.failed == nil && (s.synced < target || index && s.indexed < target) {
 		if s.syncing == nil {
 			done := make(chan struct{})
 			s.syncing = done
+			much := len(s.pending) > indexLag
 			s.mu.Unlock()
-			err := s.syncOnce()
+			err := s.syncOnce(index || much)
 			s.mu.Lock()
 			s.syncing = nil
 			close(done)
@@ -43,24 +61,30 @@ func (s *Store) Sync(ctx context.Context) error {
 	return s.failed
 }
 
-// syncOnce makes everything appended so far safe: the file first, the index after it. A failure of either is for
-// ever: the kernel may have dropped the pages, and a second try would find nothing to complain of.
-func (s *Store) syncOnce() error {
+// syncOnce makes everything appended so far safe: the file first, the index after it if it is wanted. A failure of either is
+// for ever: the kernel may have dropped the pages, and a second try would find nothing to complain of.
+func (s *Store) syncOnce(index bool) error {
 	s.mu.Lock()
 	seg := s.active
 	if seg == nil {
-		s.synced = s.seq
+		s.synced, s.indexed = s.seq, s.seq
 		s.mu.Unlock()
 		return nil
 	}
 	seg.refs++
 	to := position{seg.number, seg.size, s.seq}
 	victim := s.victim
-	s.flushing, s.pending = s.pending, changes{}
+	fresh := s.synced < s.seq || s.mended
+	if index {
+		s.flushing, s.pending = s.pending, changes{}
+	}
 	s.unsynced = 0
 	s.mu.Unlock()
-	err := seg.file.Sync()
-	if err == nil {
+	var err error
+	if fresh {
+		err = seg.file.Sync()
+	}
+	if err == nil && index {
 		err = s.flush(s.flushing, to, victim)
 	}
 	s.release(seg)
@@ -70,8 +94,11 @@ func (s *Store) syncOnce() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.flushing = changes{}
 	s.synced = to.seq
+	if index {
+		s.flushing = changes{}
+		s.indexed = to.seq
+	}
 	return nil
 }
 
@@ -89,7 +116,7 @@ func (s *Store) pressed(ctx context.Context) error {
 	much := len(s.pending) > maxPending || s.unsynced > maxUnsynced
 	s.mu.Unlock()
 	if much {
-		return s.Sync(ctx)
+		return s.checkpoint(ctx)
 	}
 	return nil
 }
@@ -105,7 +132,7 @@ func (s *Store) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-s.o.After(s.o.SyncEvery):
-			if err := s.Sync(ctx); err != nil && ctx.Err() == nil {
+			if err := s.checkpoint(ctx); err != nil && ctx.Err() == nil {
 				s.o.Log.Error("segment: sync", "err", err)
 			}
 		}

@@ -48,6 +48,7 @@ func Run(t *testing.T, open func(t *testing.T) blockstore.Store) {
 		{"usage", testUsage},
 		{"raw", testRaw},
 		{"note", testNote},
+		{"put hard", testPutHard},
 		{"canceled", testCanceled},
 		{"concurrent", testConcurrent},
 		{"model", testModel},
@@ -395,5 +396,21 @@ func testNote(t *testing.T, s blockstore.Store) {
 	ok(t, s.Delete(ctx, blockstore.Span{Extent: b.ID, First: 0, Count: 6}))
 	if _, _, err := n.NoteOf(ctx, b.ID); fault.KindOf(err) != fault.NotExist {
 		t.Fatalf("deleted: %v", err)
+	}
+}
+
+// A put that is synced too keeps what it was given, and refuses what Put refuses.
+func testPutHard(t *testing.T, s blockstore.Store) {
+	b, c := Extent(1, 3), Extent(2, 1)
+	ok(t, blockstore.PutHard(ctx, s, b, c))
+	p := make([]byte, len(b.Data))
+	ok(t, s.Get(ctx, blockstore.Span{Extent: b.ID, Count: 3}, p))
+	if !bytes.Equal(p, b.Data) {
+		t.Error("other bytes")
+	}
+	bad := Extent(3, 2)
+	bad.Sums = bad.Sums[:1]
+	if err := blockstore.PutHard(ctx, s, bad); err == nil {
+		t.Error("an extent without its sums was taken")
 	}
 }

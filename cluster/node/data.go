@@ -16,8 +16,12 @@ type data struct{ *pool.Pool }
 var _ vfs.Blocks = data{}
 
 // Write implements vfs.Blocks.
-func (d data) Write(ctx context.Context, p []byte, n blockstore.Note, w placement.Wish) ([]extent.Extent, error) {
-	pieces, err := d.Pool.Write(ctx, p, n, w)
+func (d data) Write(ctx context.Context, p []byte, n blockstore.Note, w placement.Wish, hard bool) ([]extent.Extent, error) {
+	write := d.Pool.Write
+	if hard {
+		write = d.Pool.WriteHard
+	}
+	pieces, err := write(ctx, p, n, w)
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ type Blocks struct {
 	mu      sync.Mutex
 	extents map[blockstore.ID][]byte
 	writes  int
+	hard    int // of the writes
 	reads   int
 }
 
@@ -34,7 +35,7 @@ func NewBlocks() *Blocks {
 }
 
 // Write implements vfs.Blocks.
-func (b *Blocks) Write(_ context.Context, data []byte, _ blockstore.Note, w placement.Wish) ([]extent.Extent, error) {
+func (b *Blocks) Write(_ context.Context, data []byte, _ blockstore.Note, w placement.Wish, hard bool) ([]extent.Extent, error) {
 	if len(data) == 0 || len(data)%blockstore.Size != 0 {
 		return nil, fault.New("blocks write", fault.Invalid, "%d bytes", len(data))
 	}
@@ -61,6 +62,12 @@ func (b *Blocks) Write(_ context.Context, data []byte, _ blockstore.Note, w plac
 			Span:   blockstore.Span{Extent: id, Count: uint32(len(p) / blockstore.Size)},
 			Layout: placement.Layout{Data: 1, Peers: []cluster.PeerID{b.Peer}},
 		})
+	}
+	if hard {
+		b.hard++
+		if b.OnSync != nil {
+			b.OnSync([]placement.Layout{out[0].Layout})
+		}
 	}
 	return out, nil
 }
@@ -97,6 +104,13 @@ func (b *Blocks) Drop(id blockstore.ID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.extents, id)
+}
+
+// Hard returns how many of the writes were to be synced too.
+func (b *Blocks) Hard() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.hard
 }
 
 // Counts returns how many writes and reads there were.

@@ -66,10 +66,14 @@ func (f *FS) commitOnce(ctx context.Context, n *node, b *batch, parts *[]*part, 
 	if err != nil {
 		return meta.Result{}, err
 	}
-	if err := f.place(ctx, n, on.inode, *parts); err != nil {
+	again := slices.ContainsFunc(*parts, func(x *part) bool { return x.extents != nil })
+	hard, err := f.place(ctx, n, on.inode, *parts, b.sync)
+	switch {
+	case err != nil:
 		return meta.Result{}, err
-	}
-	if b.sync {
+	case hard: // on another try the rest was synced before, or not
+		b.synced = b.synced || !again
+	case b.sync:
 		if b.synced, err = f.blocks.Sync(ctx, layouts(*parts)); err != nil {
 			return meta.Result{}, err
 		}

@@ -107,3 +107,21 @@ func TestAConflictPlacesTheGatheredAgain(t *testing.T) {
 		t.Errorf("half of the first extent stayed: %v %v", a.Span, b.Span)
 	}
 }
+
+// An fsync of what is one put has that put synced in the same request, and asks for no sync besides.
+func TestAnFsyncIsOneRequest(t *testing.T) {
+	d := fstest.NewDrive(t, vfs.Options{})
+	_, h := create(t, d.FS, "f")
+	put(t, d.FS, h, 0, "a")
+	must(t, d.FS.Fsync(bg, h))
+	syncs := 0
+	d.Blocks.OnSync = func([]placement.Layout) { syncs++ }
+	hard := d.Blocks.Hard()
+	for i := range 5 {
+		put(t, d.FS, h, int64(i)*4096, "b")
+		must(t, d.FS.Fsync(bg, h))
+	}
+	if n := d.Blocks.Hard() - hard; n != 5 || syncs != 5 {
+		t.Errorf("%d puts were synced, with %d syncs in all", n, syncs)
+	}
+}

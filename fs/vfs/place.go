@@ -89,16 +89,19 @@ func unsettle(parts []*part) {
 	}
 }
 
-// place writes the parts that are not placed yet, several lots at once.
-func (f *FS) place(ctx context.Context, n *node, st meta.Inode, parts []*part) error {
+// place writes the parts that are not placed yet, several lots at once. With sync what is one lot is on disk when it returns,
+// which hard says: one request a peer does both.
+func (f *FS) place(ctx context.Context, n *node, st meta.Inode, parts []*part, sync bool) (hard bool, err error) {
+	ls := lots(parts)
+	hard = sync && len(ls) == 1
 	var puts []func() error
-	for _, l := range lots(parts) {
+	for _, l := range ls {
 		puts = append(puts, func() error {
 			note := blockstore.Note{Ino: uint64(n.ino), Off: l.parts[0].off, Session: f.o.Session, Time: int64(f.now())}
 			if len(l.parts) > 1 {
 				note.Off |= blockstore.Gathered
 			}
-			es, err := f.blocks.Write(ctx, l.bytes(), note, st.Wish)
+			es, err := f.blocks.Write(ctx, l.bytes(), note, st.Wish, hard)
 			if err == nil {
 				l.settle(es)
 			}
@@ -106,7 +109,7 @@ func (f *FS) place(ctx context.Context, n *node, st meta.Inode, parts []*part) e
 		})
 	}
 	if len(puts) == 1 {
-		return puts[0]()
+		return hard, puts[0]()
 	}
-	return together(puts)
+	return false, together(puts)
 }

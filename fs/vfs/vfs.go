@@ -47,8 +47,9 @@ import (
 // Blocks is what the file system asks of the data plane.
 type Blocks interface {
 	// Write places data, a multiple of blockstore.Size, and returns extents whose Off is relative to data's
-	// start and which cover it completely, in order. data remains the caller's.
-	Write(ctx context.Context, data []byte, note blockstore.Note, w placement.Wish) ([]extent.Extent, error)
+	// start and which cover it completely, in order. data remains the caller's. hard: on return it survives a power
+	// cut at all peers of the layouts, without a Sync.
+	Write(ctx context.Context, data []byte, note blockstore.Note, w placement.Wish, hard bool) ([]extent.Extent, error)
 	// Read fills p, s.Bytes() long, with verified blocks. fault.NotExist, fault.Damaged: no valid replica.
 	Read(ctx context.Context, s blockstore.Span, l placement.Layout, p []byte) error
 	// Sync returns when what lies at these layouts survives a power cut: at all of their peers, or, where some
