@@ -213,6 +213,7 @@ func (n *Node) openLog() (err error) {
 		return err
 	}
 	n.store.group = n.group
+	n.net.Prompt(wire.KindRaft, wire.KindLease+15)
 	return n.readMembers()
 }
 

@@ -9,7 +9,8 @@
 //	Core    decides. It owns the consensus library (etcd's, as a pure state machine), both ends of the leases, what was
 //	        proposed and is not settled, who is a member. Events go in, Effects come out; no goroutine, clock, network or
 //	        disk is in it, so a simulator can play several of them against each other and repeat what it saw.
-//	Group   acts. One goroutine owns the Core, one writes the log (package wal), one owns the Machine.
+//	Group   acts. Whoever has an event for the Core works on it himself, one at a time, and sends what comes of it;
+//	        one goroutine writes the log (package wal), one owns the Machine, one lets time pass.
 //
 // What a peer promises to others is on its disk before the promise leaves: the consensus library's asynchronous
 // storage protocol attaches each promise to the write it depends on. A leader sends entries while it writes them

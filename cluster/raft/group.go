@@ -40,7 +40,8 @@ type Options struct {
 	CacheBytes   int64
 
 	// Hooks. All may be nil. OnApplied and OnReset are called from the goroutine that applies, after each entry and
-	// after each snapshot. The others are called from the group's own goroutine and must not wait for the group.
+	// after each snapshot. The others are called while the group works, by whoever made it work, and must not wait for the group,
+	// nor for a lock that somebody holds who calls the group.
 	OnApplied  func(index uint64)
 	OnReset    func(index uint64)
 	OnReleased func(lease.Seen)
@@ -70,8 +71,12 @@ type Group struct {
 	told    uint64        // newest index given to OnApplied; of the goroutine that applies
 	closed  chan struct{} // closed when Run has ended
 
-	// Of the loop's goroutine.
+	over chan error // one slot: the loop is to end
+
+	// Of the turn: whoever works for the inbox.
 	core     *Core
+	leaving  bool
+	failed   bool
 	waiters  map[uint64]*waiter
 	reads    map[uint64]chan uint64
 	changes  map[uint64]chan error
@@ -110,7 +115,7 @@ func Open(o Options) (*Group, error) {
 	g := &Group{
 		o: o, log: log,
 		slots:   make(chan struct{}, WindowMax),
-		inbox:   newInbox(),
+		over:    make(chan error, 1),
 		writer:  newJobs[writeJob](),
 		applier: newJobs[applyJob](),
 		closed:  make(chan struct{}),
@@ -118,6 +123,7 @@ func Open(o Options) (*Group, error) {
 		reads:   map[uint64]chan uint64{},
 		changes: map[uint64]chan error{},
 	}
+	g.inbox = newInbox(g.turn)
 	if err := g.begin(); err != nil {
 		log.Close()
 		return nil, err
@@ -186,7 +192,7 @@ func (g *Group) handle(ctx context.Context, from cluster.PeerID, kind wire.Kind,
 type waiter struct {
 	applied  chan Outcome  // one
 	released chan struct{} // closed
-	done     bool          // applied has had its outcome; of the loop, as is gone
+	done     bool          // applied has had its outcome; of the turn, as is gone
 	gone     bool          // nobody waits any more
 }
 
@@ -250,7 +256,7 @@ func (g *Group) propose(ctx context.Context, body []byte, release bool) (uint64,
 	}
 }
 
-// abandon forgets a waiter; the proposal itself goes on until it is settled. Seq is the loop's to read.
+// abandon forgets a waiter; the proposal itself goes on until it is settled. Seq is the turn's to read.
 func (g *Group) abandon(w *waiter, seq *uint64) {
 	g.inbox.post(func() {
 		w.gone = true

@@ -2,87 +2,76 @@ package raft
 
 import "sync"
 
-// inbox is what waits for the loop, in the order it came.
+// inbox is what happens to the core, in the order it came. Whoever posts while nobody is at work becomes the worker: he runs
+// what there is, and what others post meanwhile, and then goes on. So an event costs no change of goroutines, and nobody
+// who posts waits for a lock that is held during work.
 type inbox struct {
-	mu    sync.Mutex
-	fns   []func()
-	ready chan struct{} // one slot
+	run func([]func()) // runs all, then does what follows from them
+
+	mu   sync.Mutex
+	idle sync.Cond // of mu: nobody works
+	fns  []func()
+	open bool // there may be work
+	busy bool // somebody works
 }
 
-func newInbox() *inbox {
-	return &inbox{ready: make(chan struct{}, 1)}
+func newInbox(run func([]func())) *inbox {
+	b := &inbox{run: run}
+	b.idle.L = &b.mu
+	return b
 }
 
-// post adds fn. Those who post are bounded by what they wait for.
-func (b *inbox) post(fn func()) {
-	b.mu.Lock()
-	b.fns = append(b.fns, fn)
-	b.mu.Unlock()
-	b.wake()
-}
+// post adds fn; before start it waits for that. Those who post are bounded by what they wait for.
+func (b *inbox) post(fn func()) { b.add(fn, false) }
 
 // offer adds fn unless too much waits already.
-func (b *inbox) offer(fn func()) {
+func (b *inbox) offer(fn func()) { b.add(fn, true) }
+
+func (b *inbox) add(fn func(), bounded bool) {
 	b.mu.Lock()
-	full := len(b.fns) >= inboxMax
-	if !full {
+	if !bounded || len(b.fns) < inboxMax {
 		b.fns = append(b.fns, fn)
 	}
-	b.mu.Unlock()
-	b.wake()
-}
-
-func (b *inbox) wake() {
-	select {
-	case b.ready <- struct{}{}:
-	default:
+	if !b.open || b.busy {
+		b.mu.Unlock()
+		return
 	}
+	b.work()
 }
 
-// take returns all that waits.
-func (b *inbox) take() []func() {
+// start lets the work begin, with first.
+func (b *inbox) start(first func()) {
+	b.mu.Lock()
+	b.fns = append([]func(){first}, b.fns...)
+	b.open = true
+	b.work()
+}
+
+// stop ends the work: what is posted from now on never runs.
+func (b *inbox) stop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	fns := b.fns
-	b.fns = nil
-	return fns
-}
-
-// jobs is a queue to one goroutine. What is in it is bounded by the consensus core's own limits on what is in flight.
-type jobs[T any] struct {
-	mu    sync.Mutex
-	list  []T
-	ready chan struct{} // one slot
-}
-
-func newJobs[T any]() *jobs[T] {
-	return &jobs[T]{ready: make(chan struct{}, 1)}
-}
-
-func (j *jobs[T]) push(t T) {
-	j.mu.Lock()
-	j.list = append(j.list, t)
-	j.mu.Unlock()
-	select {
-	case j.ready <- struct{}{}:
-	default:
+	b.open = false
+	for b.busy {
+		b.idle.Wait()
 	}
 }
 
-// take waits for jobs and returns all there are; nil once done is closed and none are left.
-func (j *jobs[T]) take(done <-chan struct{}) []T {
-	for {
-		j.mu.Lock()
-		list := j.list
-		j.list = nil
-		j.mu.Unlock()
-		if len(list) > 0 {
-			return list
-		}
-		select {
-		case <-j.ready:
-		case <-done:
-			return nil
-		}
+// work runs what waits. It is called with mu held, and returns without.
+func (b *inbox) work() {
+	b.busy = true
+	defer func() {
+		b.busy = false
+		b.idle.Broadcast()
+		b.mu.Unlock()
+	}()
+	for b.open && len(b.fns) > 0 {
+		fns := b.fns
+		b.fns = nil
+		b.mu.Unlock()
+		func() {
+			defer b.mu.Lock()
+			b.run(fns)
+		}()
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"dfs/cluster"
 	"dfs/cluster/fault"
 	"dfs/cluster/lease"
+	"dfs/net/wire"
 )
 
 // Run runs the replica until ctx ends or it cannot go on: a failed write, sync or apply, a log that is not what it
@@ -81,67 +82,93 @@ func (g *Group) prepare(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// loop owns the core.
-func (g *Group) loop(ctx, work context.Context) (err error) {
+// loop lets time pass until the replica ends.
+func (g *Group) loop(ctx, work context.Context) error {
+	tick := time.NewTicker(Heartbeat)
+	defer tick.Stop()
+	ticks := 0
+	stopping, patience := ctx.Done(), (<-chan time.Time)(nil)
+	defer g.inbox.stop()
+	g.inbox.start(func() {})
+	for {
+		select {
+		case <-tick.C:
+			ticks++
+			compact := ticks%compactEvery == 0
+			g.inbox.post(func() {
+				g.core.Tick(g.o.Now())
+				if compact {
+					g.compact()
+				}
+			})
+			g.shelf.expire(g.o.Now())
+		case <-stopping:
+			stopping = nil
+			timer := time.NewTimer(stopTransfer)
+			defer timer.Stop()
+			patience = timer.C
+			g.inbox.post(g.leave)
+		case <-patience:
+			return nil
+		case <-work.Done():
+			return context.Cause(work)
+		case err := <-g.over:
+			return err
+		}
+	}
+}
+
+// leave begins the end: the lease is given up, and leadership if there is somebody to take it.
+func (g *Group) leave() {
+	g.core.Resign(g.o.Now())
+	g.carryOut(g.core.Next())
+	if voters, _ := g.core.Members(); !g.core.leading || len(voters) < 2 {
+		g.end(nil)
+	}
+	g.leaving = true
+}
+
+// end has the loop return.
+func (g *Group) end(err error) {
+	select {
+	case g.over <- err:
+	default:
+	}
+}
+
+// turn runs what has come for the core, and what the core makes of it. One turn runs at a time.
+func (g *Group) turn(fns []func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			cp, ok := p.(corePanic)
 			if !ok {
 				panic(p)
 			}
-			err = fault.New("raft", fault.Corrupt, "%s", cp.text)
+			g.failed = true
+			g.end(fault.New("raft", fault.Corrupt, "%s", cp.text))
 		}
 	}()
-	tick := time.NewTicker(Heartbeat)
-	defer tick.Stop()
-	ticks := 0
-	stopping, patience := ctx.Done(), (<-chan time.Time)(nil)
+	if g.failed {
+		return
+	}
+	for _, fn := range fns {
+		fn()
+	}
+	if g.leaving && g.core.leading && !g.core.Transferring() {
+		_ = g.core.Transfer(g.o.Now(), cluster.PeerID{}) // whoever answers first, if not everyone is silent
+	}
 	g.carryOut(g.core.Next())
-	for {
-		select {
-		case <-g.inbox.ready:
-		case <-tick.C:
-			g.core.Tick(g.o.Now())
-			if ticks++; ticks%compactEvery == 0 {
-				g.compact()
-			}
-			g.shelf.expire(g.o.Now())
-		case <-stopping:
-			stopping = nil
-			g.core.Resign(g.o.Now())
-			g.carryOut(g.core.Next())
-			if voters, _ := g.core.Members(); !g.core.leading || len(voters) < 2 {
-				return nil
-			}
-			timer := time.NewTimer(stopTransfer)
-			defer timer.Stop()
-			patience = timer.C
-		case <-patience:
-			return nil
-		case <-work.Done():
-			return context.Cause(work)
-		}
-		for _, fn := range g.inbox.take() {
-			fn()
-		}
-		if patience != nil && g.core.leading && !g.core.Transferring() {
-			_ = g.core.Transfer(g.o.Now(), cluster.PeerID{}) // whoever answers first, if not everyone is silent
-		}
-		g.carryOut(g.core.Next())
-		if patience != nil && !g.core.leading && !g.core.leader.IsZero() {
-			return nil // and the new leader was told that it need not wait for this peer's lease
-		}
+	if g.leaving && !g.core.leading && !g.core.leader.IsZero() {
+		g.end(nil) // and the new leader was told that it need not wait for this peer's lease
 	}
 }
 
 // carryOut does what the core wants done.
 func (g *Group) carryOut(e Effects) {
-	for _, l := range e.Send {
-		g.o.Transport.Send(l.To, l.Message)
-	}
 	for _, w := range e.Write {
 		g.writer.push(writeJob{write: w})
 	}
+	g.send(e.Send)
 	for _, a := range e.Apply {
 		g.applier.push(applyJob{apply: a})
 	}
@@ -194,6 +221,24 @@ func (g *Group) carryOut(e Effects) {
 	})
 }
 
+// send sends what is for one peer in one piece.
+func (g *Group) send(letters []Letter) {
+	for len(letters) > 0 {
+		to := letters[0].To
+		var ms []wire.Message
+		var others []Letter
+		for _, l := range letters {
+			if l.To == to {
+				ms = append(ms, l.Message)
+			} else {
+				others = append(others, l)
+			}
+		}
+		g.o.Transport.Send(to, ms...)
+		letters = others
+	}
+}
+
 // tellHooks calls the hooks whose subject has changed.
 func (g *Group) tellHooks() {
 	seen := g.core.Released()
@@ -230,7 +275,7 @@ type watch struct {
 	done chan struct{}
 }
 
-// ask runs fn in the loop and waits until it has. It reports false if the group ended first.
+// ask runs fn in a turn and waits until it has. It reports false if the group ended first.
 func (g *Group) ask(ctx context.Context, fn func()) error {
 	done := make(chan struct{})
 	g.inbox.post(func() {

@@ -44,7 +44,7 @@ func (n *Net) accept(ctx context.Context, ln net.Listener) error {
 func (n *Net) welcome(ctx context.Context, s *stranger, config *tls.Config, number uint64) {
 	defer n.leave(s)
 	raw := s.conn
-	w := &watched{Conn: raw, net: n}
+	w := n.watched(raw)
 	secure := tls.Server(w, config)
 	hctx, cancel := context.WithTimeout(ctx, n.o.Handshake)
 	err := secure.HandshakeContext(hctx)

@@ -48,29 +48,42 @@ func (n *Net) Call(ctx context.Context, to cluster.PeerID, req, reply wire.Messa
 	return a.body.Into(reply)
 }
 
-// Send queues a notice on the control connection. It is dropped when there is none yet, which starts a dial, or when
-// the connection's queue is full.
-func (n *Net) Send(to cluster.PeerID, m wire.Message) {
-	h := wire.Header{Type: wire.Notice, Kind: m.Kind()}
+// Send sends notices on the control connection, at once where nothing waits before them. They are dropped when there is
+// none yet, which starts a dial, or when the connection's queue is full.
+func (n *Net) Send(to cluster.PeerID, ms ...wire.Message) {
 	if to == n.self {
-		n.sendSelf(h, m)
+		for _, m := range ms {
+			n.sendSelf(wire.Header{Type: wire.Notice, Kind: m.Kind()}, m)
+		}
 		return
 	}
 	c := n.link(to).control.peek()
 	if c == nil {
 		return
 	}
-	o, err := n.encode(h, m)
-	if err != nil {
-		n.o.Log.Error("notice dropped", "peer", to.Short(), "err", err)
-		return
+	var piece *outgoing // small ones that go together
+	flush := func() {
+		if piece != nil && !c.post(piece) {
+			n.o.Log.Debug("notice dropped", "peer", to.Short(), "kind", piece.header.Kind)
+		}
+		piece = nil
 	}
-	if len(o.payload) > 0 {
-		o.payload = [][]byte{bytes.Join(o.payload, nil)}
+	for _, m := range ms {
+		h := wire.Header{Type: wire.Notice, Kind: m.Kind()}
+		o, err := n.encodeAfter(piece, h, m)
+		if err != nil {
+			n.o.Log.Error("notice dropped", "peer", to.Short(), "err", err)
+			continue
+		}
+		if len(o.payload) > 0 {
+			o.payload = [][]byte{bytes.Join(o.payload, nil)}
+		}
+		piece = o
+		if len(o.payload) > 0 || o.bytes > promptMax {
+			flush()
+		}
 	}
-	if !c.offer(o) {
-		n.o.Log.Debug("notice dropped", "peer", to.Short(), "kind", h.Kind)
-	}
+	flush()
 }
 
 func isBulk(m wire.Message) bool {

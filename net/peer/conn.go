@@ -3,7 +3,6 @@ package peer
 import (
 	"context"
 	"crypto/tls"
-	"net"
 	"sync"
 	"sync/atomic"
 
@@ -35,12 +34,16 @@ type conn struct {
 	end  context.CancelCauseFunc
 	out  chan *outgoing
 	room *semaphore.Weighted // bytes in out
-	pong func(sent int64)    // dialled: gets the time a ping was sent when its answer comes
+
+	turn    sync.Mutex       // of writing to tls: the writer's while it has frames that have not left
+	waiting atomic.Int64     // frames in out, or with the writer
+	pong    func(sent int64) // dialled: gets the time a ping was sent when its answer comes
 
 	// The accepting side's.
 	handlers    chan struct{} // a token for each running handler
 	memory      *semaphore.Weighted
 	notices     chan note
+	unhandled   atomic.Int64 // in notices, or with their handler
 	noticeRoom  *semaphore.Weighted
 	after       <-chan struct{} // closed when the notices of the connection before this one are done; may be nil
 	noticesDone chan struct{}
@@ -110,6 +113,9 @@ func (c *conn) run(ctx context.Context) {
 	}
 	c.close(c.read())
 	wg.Wait()
+	if !c.dialled {
+		close(c.noticesDone)
+	}
 	cause := context.Cause(c.ctx)
 	c.net.remove(c)
 	c.mu.Lock()
@@ -126,19 +132,4 @@ func (c *conn) run(ctx context.Context) {
 // the call's.
 func (c *conn) broken(cause error) error {
 	return fault.New("call", fault.Unreachable, "%s: %v", c.peer.Short(), cause)
-}
-
-// watched is the raw connection. It notes when bytes came last.
-type watched struct {
-	net.Conn
-	net   *Net
-	heard atomic.Int64 // clock
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.Conn.Read(p)
-	if n > 0 {
-		w.heard.Store(w.net.clock())
-	}
-	return n, err
 }

@@ -268,8 +268,7 @@ func (n *Net) dial(ctx context.Context, addr, proto string, want cluster.PeerID)
 	if err != nil {
 		return nil, nil, err
 	}
-	w := &watched{Conn: raw, net: n}
-	w.heard.Store(n.clock())
+	w := n.watched(raw)
 	secure := tls.Client(w, n.clientTLS(proto, want))
 	if err := secure.HandshakeContext(ctx); err != nil {
 		raw.Close()

@@ -22,14 +22,17 @@ import (
 // callers without a certificate), dfs-gossip/1.
 //
 // What a small call costs: two system calls and one TLS record each way when it is alone, less in company, because a
-// connection's writer flushes only when its queue is empty; two hand-overs between goroutines each way. Payloads are
-// copied by TLS alone.
+// connection's writer flushes only when its queue is empty; two hand-overs between goroutines each way. A small notice
+// costs one system call and no hand-over at the sender, and two and none at the receiver if its kind is Prompt. Payloads
+// are copied by TLS alone.
 //
 // Locks, in order; none is held while the network is used:
 //
 //	pipe.mu
 //	    Net.mu
 //	        conn.mu
+//
+// Conn.turn and watched.mu are apart from these: they are what writing is serialized by.
 type Net struct {
 	o     Options
 	self  cluster.PeerID
@@ -38,6 +41,7 @@ type Net struct {
 
 	// Set before Run, read only then.
 	routes   []route
+	prompts  []route
 	onJoin   func(context.Context, *tls.Conn)
 	onGossip func(net.Conn, cluster.PeerID)
 
@@ -96,6 +100,14 @@ func (n *Net) Serve(lo, hi wire.Kind, h Handler) {
 		panic("peer: the link's own kinds")
 	}
 	n.routes = append(n.routes, route{lo, hi, h})
+}
+
+// Prompt has notices of kinds lo..hi handled by the goroutine that reads them: their handlers take microseconds, and
+// until they return nothing else of the connection is read. Before Run.
+func (n *Net) Prompt(lo, hi wire.Kind) { n.prompts = append(n.prompts, route{lo: lo, hi: hi}) }
+
+func (n *Net) isPrompt(k wire.Kind) bool {
+	return slices.ContainsFunc(n.prompts, func(r route) bool { return r.lo <= k && k <= r.hi })
 }
 
 // OnJoin gives the connections of those who want to become members to f, which may use them until it returns or ctx

@@ -27,7 +27,8 @@ type Caller interface {
 // notices to the same peer, never doubled. Send never blocks: where a bounded queue is full, the new notice is dropped.
 // The fields are encoded and a payload is copied before Send returns.
 type Sender interface {
-	Send(to cluster.PeerID, m wire.Message)
+	// Several messages go in one piece where they are small.
+	Send(to cluster.PeerID, ms ...wire.Message)
 }
 
 // Handler answers one request, within ctx: it ends with the asker's patience, its link or this transport. A nil reply

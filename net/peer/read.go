@@ -93,23 +93,42 @@ func (c *conn) readNotice(frames *wire.FrameReader, h wire.Header) error {
 	return nil
 }
 
-// receive queues a notice, or drops it where too many wait.
+// receive handles a notice, if it may be handled here and none waits before it; else it queues it, or drops it where too
+// many wait.
 func (c *conn) receive(n note) {
+	if c.net.isPrompt(n.kind) && c.unhandled.Load() == 0 && c.first() {
+		c.net.notify(c.ctx, c.peer, n)
+		return
+	}
 	if !c.noticeRoom.TryAcquire(n.bytes()) {
 		c.net.o.Log.Debug("notice dropped", "peer", c.peer.Short(), "kind", n.kind)
 		return
 	}
+	c.unhandled.Add(1)
 	select {
 	case c.notices <- n:
 	default:
+		c.unhandled.Add(-1)
 		c.noticeRoom.Release(n.bytes())
 		c.net.o.Log.Debug("notice dropped", "peer", c.peer.Short(), "kind", n.kind)
 	}
 }
 
+// first reports whether the notices of the connection before are all handled.
+func (c *conn) first() bool {
+	if c.after == nil {
+		return true
+	}
+	select {
+	case <-c.after:
+		return true
+	default:
+		return false
+	}
+}
+
 // handleNotices handles notices one by one, after those of the connection before.
 func (c *conn) handleNotices() {
-	defer close(c.noticesDone)
 	if c.after != nil {
 		<-c.after
 	}
@@ -119,6 +138,7 @@ func (c *conn) handleNotices() {
 			return
 		case n := <-c.notices:
 			c.net.notify(c.ctx, c.peer, n)
+			c.unhandled.Add(-1)
 			c.noticeRoom.Release(n.bytes())
 		}
 	}

@@ -30,11 +30,20 @@ const (
 
 // encode makes a frame, or fails with TooBig.
 func (n *Net) encode(h wire.Header, m wire.Message) (*outgoing, error) {
-	frame, payload, err := wire.Encode(make([]byte, 0, 128), h, m, n.o.Limits.For(h.Type, h.Kind))
+	return n.encodeAfter(nil, h, m)
+}
+
+// encodeAfter makes a frame behind those of before, which has no payload or is nil.
+func (n *Net) encodeAfter(before *outgoing, h wire.Header, m wire.Message) (*outgoing, error) {
+	o := before
+	if o == nil {
+		o = &outgoing{header: h, frame: make([]byte, 0, 192)}
+	}
+	frame, payload, err := wire.Encode(o.frame, h, m, n.o.Limits.For(h.Type, h.Kind))
 	if err != nil {
 		return nil, err
 	}
-	o := &outgoing{header: h, frame: frame, payload: payload, bytes: int64(len(frame))}
+	o.frame, o.payload, o.bytes = frame, payload, int64(len(frame))
 	for _, p := range payload {
 		o.bytes += int64(len(p))
 	}
@@ -50,12 +59,14 @@ func (c *conn) enqueue(ctx context.Context, o *outgoing) error {
 		select {
 		case <-c.ctx.Done():
 		default:
+			c.waiting.Add(1)
 			select {
 			case c.out <- o:
 				return nil
 			case <-c.ctx.Done():
 			case <-ctx.Done():
 			}
+			c.waiting.Add(-1)
 		}
 		c.room.Release(o.bytes)
 	}
@@ -78,13 +89,39 @@ func (c *conn) offer(o *outgoing) bool {
 	if c.ctx.Err() != nil || !c.room.TryAcquire(o.bytes) {
 		return false
 	}
+	c.waiting.Add(1)
 	select {
 	case c.out <- o:
 		return true
 	default:
+		c.waiting.Add(-1)
 		c.room.Release(o.bytes)
 		return false
 	}
+}
+
+// post is offer that writes a small frame itself if none waits before it: the change of goroutines costs more than
+// the writing. It waits for nothing: what the system does not take at once is left to the writer.
+func (c *conn) post(o *outgoing) bool {
+	if o.bytes > promptMax || len(o.payload) > 0 || !c.wire.prompt() || c.waiting.Load() > 0 || !c.turn.TryLock() {
+		return c.offer(o)
+	}
+	defer c.turn.Unlock()
+	if c.waiting.Load() > 0 || c.ctx.Err() != nil {
+		return c.offer(o)
+	}
+	left, err := c.wire.now(func() error {
+		_, err := c.tls.Write(o.frame)
+		return err
+	})
+	if err != nil {
+		c.close(err)
+		return false
+	}
+	if left {
+		c.offer(&outgoing{}) // there is room: nothing else was waiting
+	}
+	return true
 }
 
 // reclaim returns when nobody reads o's payload any more. A transfer that is under way is given a moment, then the
@@ -122,6 +159,19 @@ func (c *conn) write() {
 }
 
 func (c *conn) writeLoop(w *bufio.Writer) error {
+	var held int64 // frames that are not known to have left
+	flush := func() error {
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		if err := c.wire.drain(); err != nil {
+			return err
+		}
+		c.writing.Store(0)
+		c.waiting.Add(-held)
+		held = 0
+		return nil
+	}
 	for {
 		var o *outgoing
 		select {
@@ -131,15 +181,20 @@ func (c *conn) writeLoop(w *bufio.Writer) error {
 			if runtime.Gosched(); len(c.out) > 0 {
 				continue
 			}
-			if err := w.Flush(); err != nil {
-				return err
+			if held > 0 {
+				if err := flush(); err != nil {
+					return err
+				}
+				c.turn.Unlock()
 			}
-			c.writing.Store(0)
 			select {
 			case o = <-c.out:
 			case <-c.ctx.Done():
 				return context.Cause(c.ctx)
 			}
+		}
+		if held++; held == 1 {
+			c.turn.Lock() // until it has left: nobody overtakes it
 		}
 		if !o.state.CompareAndSwap(queued, taken) {
 			c.room.Release(o.bytes)

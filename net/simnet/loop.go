@@ -180,7 +180,13 @@ func (p *Port) handler(kind wire.Kind) peer.Handler {
 }
 
 // Send implements peer.Transport.
-func (p *Port) Send(to cluster.PeerID, m wire.Message) {
+func (p *Port) Send(to cluster.PeerID, ms ...wire.Message) {
+	for _, m := range ms {
+		p.send(to, m)
+	}
+}
+
+func (p *Port) send(to cluster.PeerID, m wire.Message) {
 	at, delay, ok := p.loop.pass(p.id, to)
 	if !ok || p.running() == nil {
 		return
