@@ -1,0 +1,440 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"dfs/integration/harness"
+)
+
+// What is promised when a peer falls silent, and how much more the short runs allow, which share their machine.
+const (
+	leaderStall = 5 * time.Second
+	otherStall  = time.Second
+)
+
+func allowed(promise time.Duration) time.Duration {
+	if harness.Soak() {
+		return promise
+	}
+	return 2 * promise
+}
+
+// stalls is the longest that each kind of operation took.
+type stalls struct {
+	mu    sync.Mutex
+	worst map[string]time.Duration
+	ops   int
+}
+
+// of runs one operation and notes how long it took.
+func (s *stalls) of(kind string, op func() error) error {
+	began := time.Now()
+	err := op()
+	took := time.Since(began)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ops++
+	s.worst[kind] = max(s.worst[kind], took)
+	if err != nil {
+		return fmt.Errorf("%s after %v: %w", kind, took, err)
+	}
+	return nil
+}
+
+func (s *stalls) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d operations, the longest", s.ops)
+	for _, kind := range slices.Sorted(maps.Keys(s.worst)) {
+		fmt.Fprintf(&b, " %s %v", kind, s.worst[kind].Round(time.Millisecond))
+	}
+	return b.String()
+}
+
+// load is people at work in some mounts: they copy files in, read them, and change names, each looking at what the
+// others have done.
+type load struct {
+	t *testing.T
+
+	mu    sync.Mutex
+	files map[string]int // by name, seed and size of what was closed
+	next  int
+}
+
+func newLoad(t *testing.T) *load { return &load{t: t, files: map[string]int{}} }
+
+// size of the file with a number: mostly small, some of several windows.
+func sizeOf(n int) int {
+	switch n % 16 {
+	case 3:
+		return 1 << 20
+	case 11:
+		return 5<<20 + 13
+	}
+	return 1 + n*7919%60_000
+}
+
+// start begins work in the mounts of peers and returns how to end it, which tells how long operations took.
+func (l *load) start(peers ...*harness.Peer) (end func() *stalls) {
+	ctx, cancel := context.WithCancel(l.t.Context())
+	s := &stalls{worst: map[string]time.Duration{}}
+	var work sync.WaitGroup
+	run := func(step func(i int) error) {
+		work.Go(func() {
+			pace := time.NewTicker(10 * time.Millisecond) // it is patience that is measured, not speed
+			defer pace.Stop()
+			for i := 0; ctx.Err() == nil; i++ {
+				if err := step(i); err != nil {
+					l.t.Error(err)
+					return
+				}
+				select {
+				case <-pace.C:
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	for k, p := range peers {
+		other := peers[(k+1)%len(peers)]
+		run(func(int) error { return l.copyIn(s, p) })
+		run(func(i int) error { return l.readOne(s, p, i) })
+		run(func(i int) error { return rename(s, p, other, fmt.Sprintf("dir-%d-%d", k, i%5)) })
+	}
+	return func() *stalls {
+		cancel()
+		work.Wait()
+		return s
+	}
+}
+
+func (l *load) copyIn(s *stalls, p *harness.Peer) error {
+	l.mu.Lock()
+	n := l.next
+	l.next++
+	l.mu.Unlock()
+	name, data := fmt.Sprintf("file-%d", n), content(uint64(n), sizeOf(n))
+	var f *os.File
+	err := s.of("create", func() (err error) {
+		f, err = os.OpenFile(p.Path(name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for rest := data; len(rest) > 0; {
+		part := rest[:min(len(rest), 256<<10)]
+		rest = rest[len(part):]
+		if err := s.of("write", func() error { _, err := f.Write(part); return err }); err != nil {
+			return err
+		}
+	}
+	if n%4 == 0 {
+		if err := s.of("fsync", f.Sync); err != nil {
+			return err
+		}
+	}
+	if err := s.of("close", f.Close); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.files[name] = n
+	l.mu.Unlock()
+	return nil
+}
+
+// readOne reads some file that was closed, on whatever mount, and one of the latest in every second step.
+func (l *load) readOne(s *stalls, p *harness.Peer, i int) error {
+	l.mu.Lock()
+	n := -1
+	if len(l.files) > 0 {
+		back := rand.IntN(l.next)
+		if i%2 == 0 {
+			back = rand.IntN(min(l.next, 8))
+		}
+		n = l.next - 1 - back
+		if _, closed := l.files[fmt.Sprintf("file-%d", n)]; !closed {
+			n = -1
+		}
+	}
+	l.mu.Unlock()
+	if n < 0 {
+		return nil
+	}
+	return l.check(s, p, n)
+}
+
+func (l *load) check(s *stalls, p *harness.Peer, n int) error {
+	path := p.Path(fmt.Sprintf("file-%d", n))
+	var f *os.File
+	if err := s.of("open", func() (err error) { f, err = os.Open(path); return err }); err != nil {
+		return err
+	}
+	defer f.Close()
+	want := content(uint64(n), sizeOf(n))
+	got := make([]byte, len(want)+1)
+	have := 0
+	for have < len(want) {
+		var k int
+		err := s.of("read", func() (err error) { k, err = f.Read(got[have:min(len(got), have+256<<10)]); return err })
+		if err != nil {
+			return fmt.Errorf("%s at %d of %d: %w", path, have, len(want), err)
+		}
+		have += k
+	}
+	if !bytes.Equal(got[:have], want) {
+		return fmt.Errorf("%s differs", path)
+	}
+	return nil
+}
+
+// rename makes, renames and removes a directory in one mount and looks at it from another.
+func rename(s *stalls, p, other *harness.Peer, name string) error {
+	to := name + "-moved"
+	look := func(name string, there bool) error {
+		return s.of("stat", func() error {
+			if _, err := os.Lstat(other.Path(name)); there != (err == nil) || !there && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%s: there %v, but stat says %v", other.Path(name), there, err)
+			}
+			return nil
+		})
+	}
+	for _, step := range []func() error{
+		func() error { return s.of("mkdir", func() error { return os.Mkdir(p.Path(name), 0o755) }) },
+		func() error { return look(name, true) },
+		func() error { return s.of("rename", func() error { return os.Rename(p.Path(name), p.Path(to)) }) },
+		func() error { return look(name, false) },
+		func() error { return look(to, true) },
+		func() error { return s.of("remove", func() error { return os.Remove(p.Path(to)) }) },
+		func() error { return look(to, false) },
+		func() error { return s.of("list", func() error { _, err := os.ReadDir(p.Path()); return err }) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// same checks every file that was closed in the mounts of all peers.
+func (l *load) same(peers []*harness.Peer) {
+	l.t.Helper()
+	want := harness.Tree{}
+	for name := range l.files {
+		want[name] = ""
+	}
+	for _, p := range peers {
+		entries, err := os.ReadDir(p.Path())
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		got := harness.Tree{}
+		for _, e := range entries {
+			got[e.Name()] = ""
+		}
+		harness.Same(l.t, p.Mount, got, want)
+		s := &stalls{worst: map[string]time.Duration{}}
+		for _, n := range l.files {
+			if err := l.check(s, p, n); err != nil {
+				l.t.Error(err)
+			}
+		}
+	}
+}
+
+// others returns all peers but p.
+func others(c *harness.Cluster, p *harness.Peer) []*harness.Peer {
+	return slices.DeleteFunc(slices.Clone(c.Peers()), func(q *harness.Peer) bool { return q == p })
+}
+
+// after lets time pass during which the test only watches.
+func after(d time.Duration) { <-time.After(d) }
+
+// The leader is killed, then frozen, then another peer, while people work in the other mounts. Nobody there sees an error or
+// waits longer than is promised, and whoever was away finds back by itself with everything that happened meanwhile.
+func TestNobodyWaitsLongForAPeerThatFallsSilent(t *testing.T) {
+	c := harness.Start(t, 3, harness.Options{})
+	away := 8 * time.Second
+	if harness.Soak() {
+		away = time.Minute
+	}
+	l := newLoad(t)
+	phase := func(what string, victim *harness.Peer, promise time.Duration, fall, rise func(*harness.Peer)) {
+		t.Helper()
+		rest := others(c, victim)
+		end := l.start(rest...)
+		after(time.Second)
+		fall(victim)
+		after(away)
+		s := end()
+		t.Logf("%s: %v", what, s)
+		for kind, d := range s.worst {
+			if d > allowed(promise) {
+				t.Errorf("%s: one %s took %v", what, kind, d)
+			}
+		}
+		rise(victim)
+		victim.WaitReady()
+		c.WaitHealthy()
+		l.same(c.Peers())
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
+	phase("the leader was killed", c.Leader(t, c.Peer(1)), leaderStall, (*harness.Peer).Kill, (*harness.Peer).Restart)
+	phase("the leader was frozen", c.Leader(t, c.Peer(1)), leaderStall, (*harness.Peer).Freeze, (*harness.Peer).Thaw)
+	phase("another was frozen", others(c, c.Leader(t, c.Peer(1)))[0], otherStall, (*harness.Peer).Freeze, (*harness.Peer).Thaw)
+	phase("only the daemon of another was frozen", others(c, c.Leader(t, c.Peer(1)))[1], otherStall, (*harness.Peer).FreezeDaemon, (*harness.Peer).Thaw)
+}
+
+// A frozen peer's mount gives no answer that is older than what others were told, neither while it is frozen (its kernel
+// still has names) nor after it wakes.
+func TestAFrozenMountAnswersNothingStale(t *testing.T) {
+	kernels(t, func(t *testing.T, o harness.Options) {
+		c := harness.Start(t, 3, o)
+		rounds := 2
+		if harness.Soak() {
+			rounds = 20
+		}
+		for round := range rounds {
+			p := c.Peer(round%3 + 1)
+			staleRound(t, c, p, fmt.Sprintf("round-%d", round))
+			if t.Failed() {
+				return
+			}
+		}
+	})
+}
+
+// fact is what one path was last said to be: "" absent, else its content.
+type facts struct {
+	mu    sync.Mutex
+	truth map[string]string
+}
+
+func (f *facts) set(name, text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.truth[name] = text
+}
+
+func (f *facts) of(name string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.truth[name]
+}
+
+func staleRound(t *testing.T, c *harness.Cluster, frozen *harness.Peer, dir string) {
+	w := others(c, frozen)[0]
+	if err := os.Mkdir(w.Path(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const files = 40
+	f := &facts{truth: map[string]string{}}
+	name := func(i int) string { return filepath.Join(dir, fmt.Sprintf("f%d", i)) }
+	put := func(name, text string) {
+		if err := os.WriteFile(w.Path(name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range files {
+		if i%4 != 3 {
+			put(name(i), "old")
+			f.set(name(i), "old")
+		}
+	}
+	// Its kernel learns them all, absent ones too, until the moment it is frozen.
+	know := func() {
+		for i := range files {
+			if _, err := os.Stat(frozen.Path(name(i))); (err == nil) != (i%4 != 3) {
+				t.Errorf("%s: %v", name(i), err)
+			}
+		}
+	}
+	for range 3 {
+		know()
+	}
+	frozen.Freeze()
+	thawed := false
+	defer func() {
+		if !thawed {
+			frozen.Thaw()
+		}
+	}()
+	var look sync.WaitGroup
+	var asking sync.Map
+	stop := make(chan struct{})
+	for i := range files {
+		look.Go(func() { // one after the other: what began after a change was told must show it
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				asking.Store(i, true)
+				before := f.of(name(i))
+				info, err := os.Stat(frozen.Path(name(i)))
+				switch {
+				case err == nil && before == "gone", errors.Is(err, fs.ErrNotExist) && (before == "old" || before == "new!"):
+					if f.of(name(i)) == before {
+						t.Errorf("%s was %q before the stat, which says %v", name(i), before, err)
+					}
+				case err == nil && before == "new!" && info.Size() != int64(len("new!")):
+					t.Errorf("%s was %q before the stat, which says %d bytes", name(i), before, info.Size())
+				}
+				after(time.Millisecond)
+			}
+		})
+	}
+	for i := range files {
+		text := "new!"
+		switch i % 4 {
+		case 0, 3: // rewritten, or made
+			put(name(i), text)
+		case 1: // removed
+			if err := os.Remove(w.Path(name(i))); err != nil {
+				t.Fatal(err)
+			}
+			text = "gone"
+		case 2: // replaced by another file
+			put(name(i)+".tmp", text)
+			if err := os.Rename(w.Path(name(i)+".tmp"), w.Path(name(i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.set(name(i), text)
+	}
+	after(4 * time.Second)
+	frozen.Thaw()
+	thawed = true
+	for i := range files {
+		got, err := os.ReadFile(frozen.Path(name(i)))
+		if want := f.of(name(i)); want == "gone" != errors.Is(err, fs.ErrNotExist) || err == nil && string(got) != want {
+			t.Errorf("after waking %s reads %q, %v instead of %q", name(i), got, err, want)
+		}
+	}
+	entries, err := os.ReadDir(frozen.Path(dir))
+	if want := files - files/4; err != nil || len(entries) != want {
+		t.Errorf("after waking %d names are listed instead of %d: %v", len(entries), want, err)
+	}
+	close(stop)
+	look.Wait()
+	frozen.WaitReady()
+	c.WaitHealthy()
+}
