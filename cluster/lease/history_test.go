@@ -15,7 +15,8 @@ type town struct {
 	now     time.Duration
 	commit  uint64
 	tab     *Table
-	own     uint64 // of the leader's term
+	past    []*Table // of the last two leaders who do not know that they are none any more
+	own     uint64   // of the leader's term
 	holders []*Holder
 	seen    []Seen // what each kernel has taken in
 	stuck   []bool
@@ -33,6 +34,9 @@ func (w *town) elect(sudden bool) {
 	var members []cluster.PeerID
 	for i := range w.holders {
 		members = append(members, id(byte(i)))
+	}
+	if w.tab != nil {
+		w.past = append(w.past[max(0, len(w.past)-1):], w.tab)
 	}
 	w.tab, w.own = NewTable(w.now, members, sudden), w.commit+1
 	for _, h := range w.holders {
@@ -77,7 +81,7 @@ func (w *town) step() {
 			})
 		}
 	}
-	if n, wanted := tab.NextRound(); wanted {
+	if n, wanted := tab.NextRound(w.now); wanted {
 		at := w.commit
 		w.later(func() {
 			if w.tab == tab {
@@ -102,6 +106,9 @@ func (w *town) step() {
 		}
 	}
 	tab.Tick(w.now)
+	for _, old := range w.past {
+		old.Tick(w.now)
+	}
 }
 
 // take has a kernel take in what is next, or something beyond.
@@ -127,6 +134,10 @@ func TestHistories(t *testing.T) {
 		for k := range 600 {
 			w.step()
 			released, _ := w.tab.Released()
+			for _, old := range w.past {
+				more, _ := old.Released()
+				released = released.union(more)
+			}
 			for i, h := range w.holders {
 				if h.State(w.now) != Held {
 					continue
@@ -141,6 +152,7 @@ func TestHistories(t *testing.T) {
 		for range 3 { // everyone is stuck for good: one lease later nobody is waited for
 			w.now += Length + Slack
 			w.tab.Committed(w.now, max(w.commit, w.own), w.own)
+			pass(w.tab, w.now, w.commit)
 		}
 		if r, _ := w.tab.Released(); r.Prefix != max(w.commit, w.own) {
 			t.Fatalf("seed %d: %+v of %d is released", seed, r, w.commit)

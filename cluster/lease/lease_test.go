@@ -8,7 +8,19 @@ import (
 	"dfs/cluster"
 )
 
-const second = time.Second
+// moment is well within a lease, ages beyond.
+const (
+	moment = Length / 2
+	ages   = 20 * Length
+)
+
+// pass lets time pass up to now at a leader whom a quorum then confirms, if he asks.
+func pass(tab *Table, now time.Duration, commit uint64) {
+	tab.Tick(now)
+	if n, ok := tab.NextRound(now); ok {
+		tab.Confirmed(now, n, commit)
+	}
+}
 
 func id(n byte) cluster.PeerID { return cluster.PeerID{n} }
 
@@ -21,7 +33,7 @@ func grant(t *testing.T, tab *Table, h *Holder, who cluster.PeerID, now time.Dur
 		t.Fatal("no report due after a change of leader")
 	}
 	tab.Reported(now, who, r)
-	if n, ok := tab.NextRound(); ok {
+	if n, ok := tab.NextRound(now); ok {
 		tab.Confirmed(now, n, commit)
 	}
 	letters := tab.Letters()
@@ -40,13 +52,13 @@ func TestNothingIsReleasedBeforeAHolderTookItIn(t *testing.T) {
 	if s := h.State(0); s != Held {
 		t.Fatalf("state %v after a grant", s)
 	}
-	tab.Committed(second, 8, 1)
+	tab.Committed(moment, 8, 1)
 	if r, _ := tab.Released(); r.Prefix != 5 {
 		t.Fatalf("released %+v while the holder has seen 5 of 8", r)
 	}
 	h.Took(NewSeen(6, []uint64{8}), nil)
-	r, _ := h.Report(second)
-	tab.Reported(second, id(1), r)
+	r, _ := h.Report(moment)
+	tab.Reported(moment, id(1), r)
 	if got, _ := tab.Released(); !reflect.DeepEqual(got, Seen{6, []uint64{8}}) {
 		t.Fatalf("released %+v, want the prefix 6 and, by itself, 8", got)
 	}
@@ -58,8 +70,8 @@ func TestAHolderThatFallsSilentIsWaitedForUntilItsLeaseIsOver(t *testing.T) {
 	h := NewHolder(true, 1)
 	h.Took(NewSeen(1, nil), nil)
 	grant(t, tab, h, id(1), 0, 1)
-	tab.Committed(second, 2, 1)
-	tab.Tick(h.Until() + time.Millisecond)
+	tab.Committed(moment, 2, 1)
+	pass(tab, h.Until()+time.Millisecond, 2)
 	if r, _ := tab.Released(); r.Prefix != 1 {
 		t.Fatal("released before the slack was over")
 	}
@@ -67,11 +79,15 @@ func TestAHolderThatFallsSilentIsWaitedForUntilItsLeaseIsOver(t *testing.T) {
 		t.Fatalf("the holder is %v at its lease's end", s)
 	}
 	tab.Tick(Length + Slack + 1)
+	if r, _ := tab.Released(); r.Prefix != 1 {
+		t.Fatal("released by a leader who may be none any more")
+	}
+	pass(tab, Length+Slack+1, 2)
 	if r, _ := tab.Released(); r.Prefix != 2 {
 		t.Fatal("not released although the lease is over")
 	}
 	h.Rejoin()
-	if s := h.State(5 * second); s != Joining {
+	if s := h.State(ages); s != Joining {
 		t.Fatalf("%v after Rejoin", s)
 	}
 }
@@ -84,9 +100,9 @@ func TestAMountWhoseKernelIsStuckIsNotRenewed(t *testing.T) {
 	grant(t, tab, h, id(1), 0, 1)
 	tab.Committed(0, 2, 1)
 	now := time.Duration(0)
-	for ; now < Length+Slack+Budget+second; now += Renew {
+	for ; now < 2*(Length+Slack+Budget); now += Renew {
 		grant(t, tab, h, id(1), now, 2)
-		tab.Tick(now)
+		pass(tab, now, 2)
 	}
 	if r, _ := tab.Released(); r.Prefix != 2 {
 		t.Fatal("a mount that renews but never takes anything in holds everyone up")
@@ -102,13 +118,13 @@ func TestALeaseOfAnOldEpochIsRefused(t *testing.T) {
 	h := NewHolder(true, 1)
 	h.Took(NewSeen(1, nil), nil)
 	grant(t, tab, h, id(1), 0, 1)
-	tab.Tick(10 * second) // the leader has dropped it
-	tab.Reported(10*second, id(1), Report{Epoch: 1, Seq: 9, Holding: true, Seen: NewSeen(1, nil)})
+	pass(tab, ages, 1) // the leader has dropped it
+	tab.Reported(ages, id(1), Report{Epoch: 1, Seq: 9, Holding: true, Seen: NewSeen(1, nil)})
 	if l := tab.Letters(); len(l) != 0 {
 		t.Fatalf("letters %+v by a leader who may be none any more", l)
 	}
-	n, _ := tab.NextRound()
-	tab.Confirmed(10*second, n, 1)
+	n, _ := tab.NextRound(ages)
+	tab.Confirmed(ages, n, 1)
 	letters := tab.Letters()
 	if len(letters) != 1 || !letters[0].Grant.Refused {
 		t.Fatalf("letters %+v, want a refusal", letters)
@@ -128,7 +144,7 @@ func TestAJoinerIsGrantedOnlyWhenItHasCaughtUp(t *testing.T) {
 		t.Fatalf("released %+v: the joiner is in the wait set", r)
 	}
 	h.Took(NewSeen(8, nil), nil)
-	if l := grant(t, tab, h, id(1), second, 8); len(l) != 1 {
+	if l := grant(t, tab, h, id(1), moment, 8); len(l) != 1 {
 		t.Fatalf("not granted after catching up: %+v", l)
 	}
 }
@@ -145,7 +161,7 @@ func TestANewLeaderWaitsForEveryoneOrForOneLease(t *testing.T) {
 		if r, _ := tab.Released(); (r.Prefix == 4) == sudden {
 			t.Fatalf("sudden=%v: released %+v after everyone reported", sudden, r)
 		}
-		tab.Tick(Length + Slack + 1)
+		pass(tab, Length+Slack+1, 4)
 		if r, _ := tab.Released(); r.Prefix != 4 {
 			t.Fatal("not released after the hold-off")
 		}
@@ -155,22 +171,22 @@ func TestANewLeaderWaitsForEveryoneOrForOneLease(t *testing.T) {
 func TestNoGrantBeforeTheTermsOwnEntry(t *testing.T) {
 	tab := NewTable(0, nil, false)
 	tab.Reported(0, id(1), Report{Epoch: 1, Seq: 1, Seen: NewSeen(9, nil)})
-	if _, ok := tab.NextRound(); ok {
+	if _, ok := tab.NextRound(0); ok {
 		t.Fatal("a round before the own-term entry is committed")
 	}
 }
 
 func TestAGrantCountsFromWhenTheRenewalWasSent(t *testing.T) {
 	h := NewHolder(true, 7)
-	r, _ := h.Report(second)
-	h.Granted(2*second, Grant{Epoch: 7, Seq: r.Seq})
-	if h.Until() != second+Length {
+	r, _ := h.Report(moment)
+	h.Granted(3*moment/2, Grant{Epoch: 7, Seq: r.Seq})
+	if h.Until() != moment+Length {
 		t.Fatalf("until %v", h.Until())
 	}
 	late := NewHolder(true, 7)
 	r, _ = late.Report(0)
-	late.Granted(3*second, Grant{Epoch: 7, Seq: r.Seq})
-	if late.State(3*second) == Held {
+	late.Granted(moment+Length, Grant{Epoch: 7, Seq: r.Seq})
+	if late.State(moment+Length) == Held {
 		t.Fatal("a grant that arrives after its own end was taken")
 	}
 }
@@ -212,14 +228,14 @@ func TestAfterASnapshotNothingCountsAsSeenBeforeTheCachesAreDropped(t *testing.T
 	tab.Committed(0, 9, 1)
 	h.Installed(9)
 	h.Took(NewSeen(9, nil), nil)
-	r, _ := h.Report(second)
-	tab.Reported(second, id(1), r)
+	r, _ := h.Report(moment)
+	tab.Reported(moment, id(1), r)
 	if got, _ := tab.Released(); got.Prefix != 5 {
 		t.Fatalf("released %+v while the kernel may know the state of 5", got)
 	}
 	h.Rejoin()
-	r, _ = h.Report(second)
-	tab.Reported(second, id(1), r)
+	r, _ = h.Report(moment)
+	tab.Reported(moment, id(1), r)
 	if got, _ := tab.Released(); got.Prefix != 9 {
 		t.Fatalf("released %+v after the caches were dropped", got)
 	}
@@ -232,17 +248,17 @@ func TestANewLeaderWaitsForAMountWhoseLeaseWasCutShort(t *testing.T) {
 	h.Took(NewSeen(5, nil), nil)
 	grant(t, tab, h, id(1), 0, 5)
 	h.Installed(9)
-	next := NewTable(second, []cluster.PeerID{id(1)}, false)
-	next.Committed(second, 9, 6)
+	next := NewTable(moment, []cluster.PeerID{id(1)}, false)
+	next.Committed(moment, 9, 6)
 	h.LeaderChanged()
-	r, _ := h.Report(second)
-	next.Reported(second, id(1), r)
+	r, _ := h.Report(moment)
+	next.Reported(moment, id(1), r)
 	if got, _ := next.Released(); got.Prefix > 5 {
 		t.Fatalf("released %+v while the kernel may know the state of 5", got)
 	}
 	h.Rejoin()
-	r, _ = h.Report(second)
-	next.Reported(second, id(1), r)
+	r, _ = h.Report(moment)
+	next.Reported(moment, id(1), r)
 	if got, _ := next.Released(); got.Prefix != 9 {
 		t.Fatalf("released %+v after the caches were dropped", got)
 	}
@@ -261,7 +277,33 @@ func TestAJoinerThatLagsFarBehindHoldsNobodyUp(t *testing.T) {
 		t.Fatalf("released %+v: everyone waits for a peer that is still far behind", r)
 	}
 	h.Took(NewSeen(10_001, nil), nil)
-	if l := grant(t, tab, h, id(1), second, 10_001); len(l) != 1 {
+	if l := grant(t, tab, h, id(1), moment, 10_001); len(l) != 1 {
 		t.Fatal("not granted once it has caught up")
+	}
+}
+
+// A leader is stopped, and others elect another, who grants leases. When the first goes on, every lease it knows of is over.
+func TestALeaderWhoWasStoppedReleasesNothingUnasked(t *testing.T) {
+	tab := NewTable(0, []cluster.PeerID{id(1)}, false)
+	h := NewHolder(true, 1)
+	h.Took(NewSeen(5, nil), nil)
+	tab.Committed(0, 5, 5)
+	grant(t, tab, h, id(1), 0, 5)
+	tab.Committed(moment, 6, 5)
+	tab.Tick(ages)
+	tab.Committed(ages, 6, 5)
+	n, asked := tab.NextRound(ages)
+	if r, _ := tab.Released(); r.Prefix != 5 || !asked {
+		t.Fatalf("released %+v, asked %v", r, asked)
+	}
+	if _, again := tab.NextRound(ages + Resend/2); again {
+		t.Fatal("asked again at once")
+	}
+	if _, again := tab.NextRound(ages + 2*Resend); !again {
+		t.Fatal("not asked again after an answer was lost")
+	}
+	tab.Confirmed(ages+3*Resend, n, 6)
+	if r, _ := tab.Released(); r.Prefix != 6 {
+		t.Fatalf("released %+v after a quorum confirmed", r)
 	}
 }

@@ -17,8 +17,9 @@ type Table struct {
 	own      uint64 // index of the entry this term began with; 0: not yet committed
 	commit   uint64
 	holders  map[cluster.PeerID]*holder
-	rounds   map[uint64]map[cluster.PeerID]asked // quorum rounds under way, by number
+	rounds   map[uint64]round // quorum rounds under way, by number
 	round    uint64
+	proven   time.Duration            // until then, for certain, nobody led after this leader
 	asking   map[cluster.PeerID]asked // renewals the next round will answer
 	released Seen
 	out      []Letter
@@ -36,6 +37,12 @@ type holder struct {
 	seen    Seen
 	missing uint64        // the first committed index it has not taken in; 0 none
 	since   time.Duration // for how long that has been so
+}
+
+// round is one question to a quorum, and the renewals its answer lets be granted.
+type round struct {
+	began  time.Duration
+	asking map[cluster.PeerID]asked
 }
 
 type asked struct {
@@ -56,8 +63,9 @@ func NewTable(now time.Duration, members []cluster.PeerID, sudden bool) *Table {
 		holdOff: now + Length + Slack,
 		waitFor: map[cluster.PeerID]bool{},
 		holders: map[cluster.PeerID]*holder{},
-		rounds:  map[uint64]map[cluster.PeerID]asked{},
+		rounds:  map[uint64]round{},
 		asking:  map[cluster.PeerID]asked{},
+		proven:  now,
 	}
 	for _, id := range members {
 		t.waitFor[id] = true
@@ -118,12 +126,12 @@ func (t *Table) Reported(now time.Duration, from cluster.PeerID, r Report) {
 
 // NextRound returns the number of a quorum round to begin now, if one is wanted. The caller asks the consensus core
 // for a read index under that number and calls Confirmed with the answer; a round that gets none is forgotten.
-func (t *Table) NextRound() (round uint64, wanted bool) {
-	if t.own == 0 || len(t.asking) == 0 {
+func (t *Table) NextRound(now time.Duration) (number uint64, wanted bool) {
+	if t.own == 0 || len(t.asking) == 0 && !t.doubt(now) {
 		return 0, false
 	}
 	t.round++
-	t.rounds[t.round] = t.asking
+	t.rounds[t.round] = round{now, t.asking}
 	t.asking = map[cluster.PeerID]asked{}
 	for n := range t.rounds {
 		if n+64 < t.round {
@@ -133,11 +141,36 @@ func (t *Table) NextRound() (round uint64, wanted bool) {
 	return t.round, true
 }
 
+// doubt reports whether something is over by the clock, and nobody has confirmed since that this is still the leader.
+func (t *Table) doubt(now time.Duration) bool {
+	asked := t.proven
+	for _, r := range t.rounds {
+		if now-r.began < Resend {
+			asked = max(asked, r.began)
+		}
+	}
+	over := func(end time.Duration) bool { return now > end && asked <= end }
+	if !t.ready && over(t.holdOff) {
+		return true
+	}
+	for _, h := range t.holders {
+		if over(h.end) {
+			return true
+		}
+	}
+	return false
+}
+
 // Confirmed says that a quorum, asked after the round began, still followed this leader, and that the log was
 // committed up to index when it began.
-func (t *Table) Confirmed(now time.Duration, round, index uint64) {
+func (t *Table) Confirmed(now time.Duration, number, index uint64) {
+	r, known := t.rounds[number]
+	if !known {
+		return
+	}
+	t.proven = max(t.proven, r.began)
 	t.advance(now)
-	for from, a := range t.rounds[round] {
+	for from, a := range r.asking {
 		if a.refuse {
 			t.out = append(t.out, Letter{from, Grant{Epoch: a.epoch, Seq: a.seq, Refused: true, Released: t.released}})
 			continue
@@ -152,7 +185,7 @@ func (t *Table) Confirmed(now time.Duration, round, index uint64) {
 		h.granted = true
 		t.out = append(t.out, Letter{from, Grant{Epoch: a.epoch, Seq: a.seq, Released: t.released}})
 	}
-	delete(t.rounds, round)
+	delete(t.rounds, number)
 }
 
 // Tick lets time pass: leases run out, the hold-off ends.
@@ -194,10 +227,10 @@ func (t *Table) Behind() []cluster.PeerID {
 	return ids
 }
 
-// advance drops holders whose lease is over and releases what all others have taken in.
+// advance drops holders whose lease is proven to be over and releases what all others have taken in.
 func (t *Table) advance(now time.Duration) {
 	for id, h := range t.holders {
-		if now > h.end {
+		if t.proven > h.end {
 			delete(t.holders, id)
 			continue
 		}
@@ -209,7 +242,7 @@ func (t *Table) advance(now time.Duration) {
 			h.missing, h.since = missing, now
 		}
 	}
-	t.ready = t.ready || t.own > 0 && (len(t.waitFor) == 0 || now > t.holdOff)
+	t.ready = t.ready || t.own > 0 && (len(t.waitFor) == 0 || t.proven > t.holdOff)
 	if !t.ready {
 		return
 	}

@@ -54,7 +54,7 @@ const (
 	inboxMax      = 8192 // events from the network that wait; more are dropped, as a network may
 	stopTransfer  = time.Second
 	transferTries = 3
-	compactEvery  = 20 // ticks
+	compactEvery  = 40 // ticks
 )
 
 // Group is one peer's replica of the log, running. Safe for concurrent use.

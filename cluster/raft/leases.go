@@ -133,8 +133,12 @@ func (c *Core) lease() {
 		return
 	}
 	if c.own > 0 {
-		if n, wanted := c.table.NextRound(); wanted {
-			c.begin(&round{lease: n})
+		// A round is a heartbeat to everyone: where they are many, many share one.
+		if gap := min(time.Duration(len(c.conf.peers))*time.Millisecond, Tick); c.now-c.leased >= gap {
+			if n, wanted := c.table.NextRound(c.now); wanted {
+				c.leased = c.now
+				c.begin(&round{lease: n})
+			}
 		}
 	}
 	for _, l := range c.table.Letters() {

@@ -84,7 +84,7 @@ func (g *Group) prepare(ctx context.Context) error {
 
 // loop lets time pass until the replica ends.
 func (g *Group) loop(ctx, work context.Context) error {
-	tick := time.NewTicker(Heartbeat)
+	tick := time.NewTicker(Tick)
 	defer tick.Stop()
 	ticks := 0
 	stopping, patience := ctx.Done(), (<-chan time.Time)(nil)

@@ -287,7 +287,7 @@ func (r *simReplica) start() {
 	r.through = max(r.machine.Applied(), log.Conf().Index)
 	r.taken = r.machine.Applied()
 	s.net.Up(r.id)
-	r.during(s.between(0, raft.Heartbeat), r.tick)
+	r.during(s.between(0, raft.Tick), r.tick)
 	r.during(s.between(0, time.Second), r.propose)
 	r.work()
 }
@@ -331,7 +331,7 @@ func (r *simReplica) rebuild() bool {
 }
 
 func (r *simReplica) tick() {
-	r.during(raft.Heartbeat, r.tick)
+	r.during(raft.Tick, r.tick)
 	r.core.Tick(r.clock())
 	if r.s.rng.IntN(10) == 0 {
 		r.kept = r.machine.clone()

@@ -75,6 +75,7 @@ type Driver struct {
 	dropAt  time.Duration // but not before
 	stale   bool          // answers from before the lease was lost were given since the caches were dropped
 	back    time.Duration // until then no such answers: the lease is about to be back
+	hurry   bool          // what can be dropped without waiting is to be dropped now, too
 }
 
 // NewDriver returns a driver of a mount on a replica at applied. Without a kernel attached it takes everything in at once.
@@ -214,12 +215,41 @@ func (d *Driver) lose() {
 		if d.held {
 			d.lostAt = min(d.until, d.dropAt)
 			d.dropAt += DeliverySlack
+			d.hurry = true
 			if !d.epoch {
 				d.dropAt += OldKernelValidity
 			}
 		}
 	}
 	d.held, d.until, d.drop = false, 0, true
+}
+
+// hurryUp has the kernel forget names and attributes at once. A daemon that was frozen may have had an answer in its hands,
+// which the kernel takes for a fresh one when it wakes; until the caches are dropped for good, it would serve that.
+func (d *Driver) hurryUp() {
+	d.mu.Lock()
+	k, epoch, hurry := d.kernel, d.epoch, d.hurry
+	d.hurry = false
+	d.mu.Unlock()
+	if k != nil && hurry {
+		d.forget(k, epoch)
+	}
+}
+
+// forget has the kernel forget names, where that needs no lock, and attributes. It returns the inodes.
+func (d *Driver) forget(k Kernel, epoch bool) []meta.Ino {
+	if epoch {
+		if err := k.ExpireEpoch(); err != nil {
+			d.o.Log.Warn("kernel refused to expire its names", "err", err)
+		}
+	}
+	inos := k.Remembered()
+	for _, ino := range inos {
+		if err := k.InvalInode(ino, -1, 0); err != nil {
+			d.o.Log.Warn("kernel refused an invalidation", "ino", ino, "err", err)
+		}
+	}
+	return inos
 }
 
 // look lets waiting readers look again.
@@ -340,7 +370,7 @@ func (d *Driver) validity(obj Object, cache bool) (time.Duration, bool) {
 	if !cache || !d.mount.Clean(obj) || d.kernel == nil {
 		return 0, true
 	}
-	valid := d.until - now
+	valid := max(0, d.until-now-DeliverySlack)
 	if obj.kind == entry || obj.kind == list {
 		if !d.epoch {
 			valid = min(valid, OldKernelValidity)
@@ -393,6 +423,7 @@ func (d *Driver) Run(ctx context.Context) error {
 		case <-tick.C:
 			d.watch()
 		}
+		d.hurryUp()
 		if d.dropCaches(&senders) {
 			jobs, quick = nil, nil
 		}
@@ -505,17 +536,7 @@ func (d *Driver) dropCaches(senders *sync.WaitGroup) bool {
 		return false
 	}
 	if k != nil {
-		if epoch {
-			if err := k.ExpireEpoch(); err != nil {
-				d.o.Log.Warn("kernel refused to expire its names", "err", err)
-			}
-		}
-		inos := k.Remembered()
-		for _, ino := range inos {
-			if err := k.InvalInode(ino, -1, 0); err != nil {
-				d.o.Log.Warn("kernel refused an invalidation", "ino", ino, "err", err)
-			}
-		}
+		inos := d.forget(k, epoch)
 		senders.Add(1)
 		go func() {
 			defer senders.Done()

@@ -143,7 +143,7 @@ func (l *leader) act() {
 	if l.p.leads != l || l.p.box.frozen {
 		return
 	}
-	if n, wanted := l.table.NextRound(); wanted {
+	if n, wanted := l.table.NextRound(l.p.clock()); wanted {
 		l.round(n)
 	}
 	for _, letter := range l.table.Letters() {
