@@ -39,9 +39,14 @@ type Options struct {
 	// and values and some 20 bytes a pair together; a larger one is fault.TooBig. Memory grows with it.
 	MemtableBytes int64
 
-	// BootID names the run of the machine's kernel; "" asks the system. Where neither knows, every unclean stop is
-	// taken for a crash of the machine.
+	// BootID names the run of the machine's kernel and the mount; "" asks the system. Where neither knows, every unclean
+	// stop is taken for a crash of the machine.
 	BootID string
+
+	// Free returns the bytes left on the disk; a commit that finds fewer than Spare is fault.NoSpace, and nothing has
+	// happened. Badger writes into maps of sparse files, where a disk that is really full kills the process. nil: not asked.
+	Free  func() (int64, error)
+	Spare int64
 }
 
 // Store is a kv.Store in a directory.
@@ -55,7 +60,7 @@ type Store struct {
 	newest  uint64
 	floor   uint64 // as the caller said
 	durable uint64
-	broken  error // a commit failed half way: no more of them
+	broken  error // a commit or a flush failed: no more of them
 }
 
 var _ kv.Store = (*Store)(nil)
@@ -64,6 +69,7 @@ var _ kv.Store = (*Store)(nil)
 // reader needs it. The store's mu guards its fields.
 type generation struct {
 	db      *bdg.DB
+	log     *logger
 	dir     string
 	refs    int            // the store's, and one a reader
 	readers map[uint64]int // open readers by version
@@ -80,11 +86,11 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.MemtableBytes == 0 {
 		o.MemtableBytes = 16 << 20
 	}
-	if o.BootID == "" {
-		o.BootID = bootID()
-	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.Wrap("kv open", err)
+	}
+	if o.BootID == "" {
+		o.BootID = bootID(dir)
 	}
 	lock, err := dirlock.Acquire(dir)
 	if err != nil {
@@ -166,7 +172,7 @@ func openGeneration(dir string, o Options) (gen *generation, err error) {
 		db.Close()
 		return nil, fault.New("kv open", fault.Corrupt, "%s: a table is damaged", dir)
 	}
-	return &generation{db: db, dir: dir, refs: 1, readers: map[uint64]int{}}, nil
+	return &generation{db: db, log: log, dir: dir, refs: 1, readers: map[uint64]int{}}, nil
 }
 
 func (s *Store) Newest() uint64 {
@@ -262,7 +268,8 @@ func (s *Store) Wipe() error {
 }
 
 // Close flushes everything to tables, so that the next opening starts at once. With readers still open the files
-// are closed when the last of them is.
+// are closed when the last of them is. A store that has failed is left as a crash would leave it: badger goes on trying to
+// write for as long as the process lives.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -281,11 +288,15 @@ func (s *Store) releaseLocked(gen *generation) error {
 	if gen.refs > 0 {
 		return nil
 	}
-	err := fault.Wrap("kv close", gen.db.Close())
+	var err error
+	failed := s.brokenLocked(gen) != nil
+	if !failed {
+		err = fault.Wrap("kv close", gen.db.Close())
+	}
 	if gen.wiped {
 		return errors.Join(err, fault.Wrap("kv wipe", os.RemoveAll(gen.dir)))
 	}
-	if err == nil && s.broken == nil {
+	if err == nil && !failed {
 		err = s.markClosed()
 	}
 	return errors.Join(err, s.lock.Release())

@@ -3,4 +3,4 @@
 package badger
 
 // bootID returns "": the system has no id of its boot that can be relied on.
-func bootID() string { return "" }
+func bootID(string) string { return "" }

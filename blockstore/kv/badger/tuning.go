@@ -43,12 +43,17 @@ func tuned(dir string, memtableBytes int64, log bdg.Logger) bdg.Options {
 type logger struct {
 	log       *slog.Logger
 	lostTable atomic.Bool
+	unflushed atomic.Pointer[string] // why a memtable could not be made a table
 }
 
 func (l *logger) Errorf(format string, v ...any) {
 	text := line(format, v)
 	if strings.HasPrefix(text, "CHECKSUM_MISMATCH") || strings.HasPrefix(text, "Ignoring table") {
 		l.lostTable.Store(true)
+	}
+	// Badger tries again for ever, with files it has written to before: after a failed sync that proves nothing.
+	if strings.HasPrefix(text, "error flushing memtable") && !l.unflushed.CompareAndSwap(nil, &text) {
+		return // said once
 	}
 	l.log.Error("badger", "err", text)
 }
@@ -59,11 +64,23 @@ func (l *logger) Debugf(string, ...any)            {}
 
 func line(format string, v []any) string { return strings.TrimSpace(fmt.Sprintf(format, v...)) }
 
+// flushed returns why badger cannot write its tables, or nil.
+func (l *logger) flushed() error {
+	text := l.unflushed.Load()
+	switch {
+	case text == nil:
+		return nil
+	case strings.Contains(*text, syscall.ENOSPC.Error()), strings.Contains(*text, syscall.EDQUOT.Error()):
+		return fault.New("kv flush", fault.NoSpace, "%s", *text)
+	}
+	return fault.New("kv flush", fault.ReadOnly, "%s", *text)
+}
+
 // kindOf sorts an error of opening or committing: trouble of the system's, or damage.
 func kindOf(err error) fault.Kind {
 	for errno, kind := range map[syscall.Errno]fault.Kind{
 		syscall.ENOSPC: fault.NoSpace, syscall.EDQUOT: fault.NoSpace, syscall.EROFS: fault.ReadOnly,
-		syscall.EACCES: fault.Permission, syscall.EPERM: fault.Permission,
+		syscall.EIO: fault.ReadOnly, syscall.EACCES: fault.Permission, syscall.EPERM: fault.Permission,
 		syscall.EMFILE: fault.Other, syscall.ENFILE: fault.Other, syscall.ENOMEM: fault.Other,
 	} {
 		if errors.Is(err, errno) {

@@ -80,12 +80,12 @@ func (t *txn) Delete(key []byte) error {
 	return nil
 }
 
-// Commit is fault.TooBig beyond Options.MemtableBytes's bound, with nothing changed. After any other error of badger's
-// the store takes no more commits.
+// Commit is fault.TooBig beyond Options.MemtableBytes's bound and fault.NoSpace below Options.Spare, with nothing
+// changed: it may be tried again. After any other error the store takes no more commits.
 func (t *txn) Commit() error {
 	s := t.store
 	s.mu.Lock()
-	gen, newest, broken := s.gen, s.newest, s.broken
+	gen, newest, broken := s.gen, s.newest, s.brokenLocked(s.gen)
 	s.mu.Unlock()
 	switch {
 	case t.gen == nil || t.gen != gen:
@@ -94,6 +94,9 @@ func (t *txn) Commit() error {
 		return broken
 	case t.number <= newest:
 		return fault.New("kv commit", fault.Invalid, "version %d after %d", t.number, newest)
+	}
+	if err := s.spare(); err != nil {
+		return err
 	}
 	if err := t.write(gen); err != nil {
 		err = fault.Because("kv commit", kindOf(err), err)
@@ -109,6 +112,29 @@ func (t *txn) Commit() error {
 	s.applyFloorLocked()
 	s.mu.Unlock()
 	t.Close()
+	return nil
+}
+
+// brokenLocked returns why the store takes no more commits, or nil.
+func (s *Store) brokenLocked(gen *generation) error {
+	if s.broken == nil && gen != nil {
+		return gen.log.flushed()
+	}
+	return s.broken
+}
+
+// spare refuses a commit on a disk that is nearly full. fault.NoSpace.
+func (s *Store) spare() error {
+	if s.options.Free == nil {
+		return nil
+	}
+	free, err := s.options.Free()
+	if err != nil {
+		return fault.Wrap("kv commit", err)
+	}
+	if free < s.options.Spare {
+		return fault.New("kv commit", fault.NoSpace, "%d MiB are free on the disk, and %d MiB are needed", free>>20, s.options.Spare>>20)
+	}
 	return nil
 }
 
