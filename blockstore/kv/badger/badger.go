@@ -157,7 +157,7 @@ func openGeneration(dir string, o Options) (gen *generation, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.Wrap("kv open", err)
 	}
-	log := &logger{log: o.Log}
+	log := &logger{log: o.Log, stuck: make(chan struct{})}
 	// Badger reports some damage to its files by panicking.
 	defer func() {
 		if r := recover(); r != nil {

@@ -71,7 +71,7 @@ func TestFlushFails(t *testing.T) {
 		os.Remove(d)
 	}
 	again := open(t, left, o)
-	if again.Newest() != last {
-		t.Errorf("newest %d, committed %d", again.Newest(), last)
+	if n := again.Newest(); n != last && n != last+1 { // the one that failed may have happened
+		t.Errorf("newest %d, committed %d", n, last)
 	}
 }

@@ -44,6 +44,7 @@ type logger struct {
 	log       *slog.Logger
 	lostTable atomic.Bool
 	unflushed atomic.Pointer[string] // why a memtable could not be made a table
+	stuck     chan struct{}          // closed when that is known
 }
 
 func (l *logger) Errorf(format string, v ...any) {
@@ -52,8 +53,11 @@ func (l *logger) Errorf(format string, v ...any) {
 		l.lostTable.Store(true)
 	}
 	// Badger tries again for ever, with files it has written to before: after a failed sync that proves nothing.
-	if strings.HasPrefix(text, "error flushing memtable") && !l.unflushed.CompareAndSwap(nil, &text) {
-		return // said once
+	if strings.HasPrefix(text, "error flushing memtable") {
+		if !l.unflushed.CompareAndSwap(nil, &text) {
+			return // said once
+		}
+		close(l.stuck)
 	}
 	l.log.Error("badger", "err", text)
 }

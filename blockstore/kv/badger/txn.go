@@ -99,7 +99,9 @@ func (t *txn) Commit() error {
 		return err
 	}
 	if err := t.write(gen); err != nil {
-		err = fault.Because("kv commit", kindOf(err), err)
+		if k := fault.KindOf(err); k == fault.Other {
+			err = fault.Because("kv commit", kindOf(err), err)
+		}
 		if fault.KindOf(err) != fault.TooBig {
 			s.mu.Lock()
 			s.broken = err
@@ -156,5 +158,15 @@ func (t *txn) write(gen *generation) (err error) {
 	if err != nil {
 		return err
 	}
-	return b.CommitAt(t.number, nil)
+	// Badger lets a commit wait for room in its memtables, for ever if they cannot be flushed.
+	done := make(chan error, 1)
+	if err := b.CommitAt(t.number, func(err error) { done <- err }); err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-gen.log.stuck:
+		return gen.log.flushed()
+	}
 }
