@@ -3,6 +3,7 @@ package segment
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"time"
 
@@ -132,6 +133,7 @@ func (s *Store) sealActive() error {
 
 // chooseVictim returns the segment to compact next, with a reference, or nil. One that was interrupted comes first.
 func (s *Store) chooseVictim() *segment {
+	most := s.affordable()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	best := s.segments[s.victim]
@@ -141,7 +143,7 @@ func (s *Store) chooseVictim() *segment {
 			share = 0.9
 		}
 		for _, seg := range s.segments {
-			if seg == s.active || seg.stuck {
+			if seg == s.active || seg.stuck || seg.live > most {
 				continue
 			}
 			if mine := float64(seg.live) / float64(max(seg.size, 1)); mine < share {
@@ -149,12 +151,25 @@ func (s *Store) chooseVictim() *segment {
 			}
 		}
 	}
-	if best == nil || best == s.active {
+	if best == nil || best == s.active || best.live > most {
 		return nil
 	}
 	s.victim = best.number
 	best.refs++
 	return best
+}
+
+// affordable returns how many live bytes a segment may have to be compacted now: they are copied before the old ones go,
+// and the log must not be left without room meanwhile.
+func (s *Store) affordable() int64 {
+	if s.o.Free == nil {
+		return math.MaxInt64
+	}
+	free, err := s.o.Free()
+	if err != nil {
+		return 0
+	}
+	return max(0, free-s.o.Reserve/2)
 }
 
 // carry appends again what of r is still needed and returns how many bytes that took.

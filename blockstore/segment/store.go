@@ -81,6 +81,9 @@ type Options struct {
 	Free    func() (int64, error)
 	Reserve int64
 
+	// Spare is how many of them the index leaves: what it has not been told waits in memory, and in the stream.
+	Spare int64
+
 	// SegmentBytes is where a segment ends and the next begins; default a thousandth of Capacity, but 64 MiB to 1 GiB;
 	// at most a sixteenth of Capacity. Small ones compact in smaller steps, large ones need fewer descriptors (one each).
 	SegmentBytes int64
@@ -223,7 +226,7 @@ func (s *Store) open(dir string) (err error) {
 		return err
 	}
 	if s.index = s.o.KV; s.index == nil {
-		if s.index, err = openIndex(filepath.Join(dir, "index"), s.o.Log); err != nil {
+		if s.index, err = openIndex(filepath.Join(dir, "index"), s.o); err != nil {
 			return err
 		}
 	}
@@ -231,8 +234,9 @@ func (s *Store) open(dir string) (err error) {
 }
 
 // openIndex opens badger's directory; an index that cannot be trusted is thrown away, the segments have everything.
-func openIndex(dir string, log *slog.Logger) (kv.Store, error) {
-	o := badger.Options{Log: log, MemtableBytes: indexMemtable}
+func openIndex(dir string, so Options) (kv.Store, error) {
+	log := so.Log
+	o := badger.Options{Log: log, MemtableBytes: indexMemtable, Free: so.Free, Spare: so.Spare}
 	index, err := badger.Open(dir, o)
 	if errors.Is(err, fault.Corrupt) {
 		log.Warn("segment: the index is damaged and will be rebuilt", "err", err)
@@ -329,6 +333,15 @@ func (s *Store) release(seg *segment) error {
 	return seg.file.Close()
 }
 
+// Failed returns why the store takes no changes any more, nil while it does: a sync has failed. What is there can still be
+// read, as far as the disk gives it.
+func (s *Store) Failed() error {
+	if err := s.usable(); fault.KindOf(err) != fault.Closed {
+		return err
+	}
+	return nil
+}
+
 // usable returns why the store takes no changes, or nil.
 func (s *Store) usable() error {
 	s.mu.Lock()
@@ -341,7 +354,7 @@ func (s *Store) fail(cause error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failed == nil {
-		s.failed = &fault.Error{Op: "segment", Kind: fault.ReadOnly, Detail: "a sync has failed", Err: cause}
+		s.failed = &fault.Error{Op: "segment", Kind: fault.ReadOnly, Detail: "the disk has failed", Err: cause}
 		s.o.Log.Error("segment: the store is read-only from now on", "err", cause)
 	}
 	return s.failed

@@ -42,7 +42,7 @@ func (s *Store) sync(ctx context.Context, index bool) error {
 			s.mu.Lock()
 			s.syncing = nil
 			close(done)
-			if err != nil {
+			if err != nil || index && s.synced >= target { // an index that found no room is not waited for
 				return err
 			}
 			continue
@@ -62,7 +62,8 @@ func (s *Store) sync(ctx context.Context, index bool) error {
 }
 
 // syncOnce makes everything appended so far safe: the file first, the index after it if it is wanted. A failure of either is
-// for ever: the kernel may have dropped the pages, and a second try would find nothing to complain of.
+// for ever: the kernel may have dropped the pages, and a second try would find nothing to complain of. Only an index that
+// finds no room on the disk may come later: the stream has everything, and memory keeps what the index does not know.
 func (s *Store) syncOnce(index bool) error {
 	s.mu.Lock()
 	seg := s.active
@@ -80,22 +81,27 @@ func (s *Store) syncOnce(index bool) error {
 	}
 	s.unsynced = 0
 	s.mu.Unlock()
-	var err error
+	var err, later error
 	if fresh {
 		err = seg.file.Sync()
 	}
 	if err == nil && index {
-		err = s.flush(s.flushing, to, victim)
+		later = s.flush(s.flushing, to, victim)
 	}
 	s.release(seg)
-	if err != nil {
+	if later != nil && fault.KindOf(later) != fault.NoSpace {
+		err = later
+	}
+	if err != nil || later != nil {
 		s.keepFlushing()
+	}
+	if err != nil {
 		return s.fail(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.synced = to.seq
-	if index {
+	if index && later == nil {
 		s.flushing = changes{}
 		s.indexed = to.seq
 	}
@@ -132,8 +138,8 @@ func (s *Store) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-s.o.After(s.o.SyncEvery):
-			if err := s.checkpoint(ctx); err != nil && ctx.Err() == nil {
-				s.o.Log.Error("segment: sync", "err", err)
+			if err := s.checkpoint(ctx); err != nil && s.Failed() != nil {
+				<-ctx.Done() // said once; nothing is ever tried again
 			}
 		}
 	}
