@@ -184,8 +184,12 @@ func rest(ctx context.Context, d time.Duration) {
 // data is the pool as the file system sees it.
 type data struct{ *pool.Pool }
 
-func (d data) Write(ctx context.Context, p []byte, n blockstore.Note, w placement.Wish) ([]extent.Extent, error) {
-	pieces, err := d.Pool.Write(ctx, p, n, w)
+func (d data) Write(ctx context.Context, p []byte, n blockstore.Note, w placement.Wish, hard bool) ([]extent.Extent, error) {
+	write := d.Pool.Write
+	if hard {
+		write = d.WriteHard
+	}
+	pieces, err := write(ctx, p, n, w)
 	out := make([]extent.Extent, len(pieces))
 	for i, x := range pieces {
 		out[i] = extent.Extent{Off: x.Off, Span: x.Span, Layout: x.Layout}
