@@ -114,9 +114,10 @@ func (s *Store) lookup(id blockstore.ID) (*entry, error) {
 	defer r.Close()
 	b, found, err := r.Get(entryKey(id))
 	if err != nil || !found {
-		return nil, fault.Wrap("segment index", err)
+		return nil, s.distrust(fault.Wrap("segment index", err))
 	}
-	return decodeEntry(b)
+	e, err = decodeEntry(b)
+	return e, s.distrust(err)
 }
 
 // flush writes changes and the position they lead to into the index. Transactions are bounded; the position goes with
@@ -231,7 +232,7 @@ func (s *Store) each(after blockstore.ID, fn func(id blockstore.ID, e *entry) bo
 	if err == nil {
 		overBefore(nil)
 	}
-	return fault.Wrap("segment index", err)
+	return s.distrust(fault.Wrap("segment index", err))
 }
 
 func (s *Store) List(ctx context.Context, after blockstore.ID, fn func(id blockstore.ID, blocks uint32) bool) error {

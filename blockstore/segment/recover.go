@@ -11,19 +11,34 @@ import (
 	"dfs/cluster/fault"
 )
 
-// recover opens the segments and brings the index up to the end of the stream.
+// recover opens the segments and brings the index up to the end of the stream. An index that makes no sense is made anew.
 func (s *Store) recover() error {
 	if err := s.openSegments(); err != nil {
 		return err
 	}
 	from, victim, err := s.readPosition()
-	if err != nil || !s.reaches(from) {
-		s.o.Log.Warn("segment: the index does not fit the segments and is rebuilt", "err", err)
-		if err := s.index.Wipe(); err != nil {
+	if err == nil && !s.reaches(from) {
+		err = fault.New("segment index", fault.Corrupt, "it knows more than the segments hold")
+	}
+	if err == nil {
+		err = s.catchUp(from, victim)
+		if !errors.Is(err, fault.Corrupt) {
 			return err
 		}
-		from, victim = position{}, 0
 	}
+	s.o.Log.Warn("segment: the index does not fit the segments and is rebuilt", "err", err)
+	if err := s.index.Wipe(); err != nil {
+		return err
+	}
+	s.pending, s.live0, s.victim = changes{}, 0, 0
+	for _, seg := range s.segments {
+		seg.live = 0
+	}
+	return s.catchUp(position{}, 0)
+}
+
+// catchUp replays what came after a position and counts what there is.
+func (s *Store) catchUp(from position, victim uint64) error {
 	s.seq = from.seq
 	if s.segments[victim] != nil {
 		s.victim = victim

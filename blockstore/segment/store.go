@@ -96,6 +96,10 @@ type Options struct {
 	// store.
 	OnBad func(blockstore.ID)
 
+	// OnIndex is told, perhaps often, that a read of the index has met what cannot be right: close the store and open it
+	// again. It must not block, nor call the store.
+	OnIndex func(error)
+
 	Disk disk.Disk // default: the files in the directory
 	KV   kv.Store  // the index; default: badger in the directory's index folder
 
@@ -122,6 +126,9 @@ func (o Options) filled() Options {
 	}
 	if o.OnBad == nil {
 		o.OnBad = func(blockstore.ID) {}
+	}
+	if o.OnIndex == nil {
+		o.OnIndex = func(error) {}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

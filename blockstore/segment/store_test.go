@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -81,6 +82,27 @@ func TestIdentity(t *testing.T) {
 	}
 	ok(t, again.Close())
 	ok(t, os.Remove(filepath.Join(dir, idName)))
+	mended := open(t, dir, Options{Store: id.Store}) // from its copy
+	ok(t, mended.Close())
+	for _, name := range idNames {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		ok(t, err)
+		for at := range text { // whatever bit flips, the other file tells
+			bad := bytes.Clone(text)
+			bad[at] ^= 1 << (at % 8)
+			ok(t, os.WriteFile(filepath.Join(dir, name), bad, 0o600))
+			one, err := identify(disk.Dir(dir), Options{}.filled())
+			if err != nil || one != id {
+				t.Fatalf("%s, byte %d: %v, %v", name, at, one, err)
+			}
+			if again, _ := os.ReadFile(filepath.Join(dir, name)); !bytes.Equal(again, text) {
+				t.Fatalf("%s was not mended", name)
+			}
+		}
+	}
+	for _, name := range idNames {
+		ok(t, os.Remove(filepath.Join(dir, name)))
+	}
 	if _, err := Open(dir, Options{}); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("identity lost: %v, want conflict", err)
 	}
