@@ -101,3 +101,12 @@ func (s *Store) readHead(b []byte, id blockstore.ID, e *entry) (header, []blocks
 	_, sums, err := h.decodeMeta(b[headerSize : headerSize+h.metaLen()])
 	return h, sums, err
 }
+
+// Live returns the blocks of an extent that a Get should find, as the index has it.
+func (s *Store) Live(ctx context.Context, id blockstore.ID) (live runs.Set, err error) {
+	err = s.withRecord(ctx, "segment live", id, func(_ *segment, e *entry) error {
+		live = e.alive()
+		return nil
+	})
+	return live, err
+}

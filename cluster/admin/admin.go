@@ -45,6 +45,8 @@ type Node interface {
 	// Leave ends this peer's membership. fault.Refused when that would lose data.
 	Leave(ctx context.Context) error
 
+	Integrity
+
 	// Metrics returns the peer's figures at this moment.
 	Metrics() []Metric
 }
@@ -111,6 +113,9 @@ type RepairStatus struct {
 	ExtentsBelowTarget uint64 `json:"extents_below_target"`
 	BytesBelowTarget   int64  `json:"bytes_below_target"`
 	Running            bool   `json:"running"`
+	BadReplicas        int    `json:"bad_replicas"`     // rotten or missing on the peers' disks, found and not yet healed
+	DamagedReplicas    int    `json:"damaged_replicas"` // of those: no good one is left of some block
+	Here               Health `json:"here"`             // this peer's own
 }
 
 // Layout is what a directory or file asks for.

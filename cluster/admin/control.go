@@ -31,6 +31,8 @@ type question struct {
 	Path    Path          `json:"path,omitempty"`
 	Text    string        `json:"text,omitempty"` // of a layout, a token id, or what to wait for
 	Token   *TokenAsk     `json:"token,omitempty"`
+	Quick   bool          `json:"quick,omitempty"`      // of fsck
+	After   uint64        `json:"after,omitempty"`      // of events
 	Timeout time.Duration `json:"timeout_ns,omitempty"` // of wait; 0 is for ever
 }
 
@@ -70,6 +72,11 @@ func (c *control) verbs() map[string]func(context.Context, question) (any, error
 		"revoke":  func(ctx context.Context, q question) (any, error) { return nil, n.RevokeToken(ctx, q.Text) },
 		"durable": func(ctx context.Context, q question) (any, error) { return n.Durable(ctx, string(q.Path)) },
 		"wait":    func(ctx context.Context, q question) (any, error) { return nil, c.wait(ctx, q) },
+		"scrub":   func(ctx context.Context, q question) (any, error) { return stamped(n.Scrub(ctx, q.Text)) },
+		"fsck": func(ctx context.Context, q question) (any, error) {
+			return stamped(n.Fsck(ctx, string(q.Path), q.Quick))
+		},
+		"events":  func(ctx context.Context, q question) (any, error) { return stamped(n.Events(ctx, q.After)) },
 		"unmount": func(ctx context.Context, _ question) (any, error) { return nil, n.Unmount(ctx) },
 		"leave":   func(ctx context.Context, _ question) (any, error) { return nil, n.Leave(ctx) },
 		"stop":    func(context.Context, question) (any, error) { c.stop(); return nil, nil },
@@ -88,6 +95,15 @@ func stamped[T any](doc T, err error) (any, error) {
 	case *Layout:
 		d.Schema = Schema
 	case *Token:
+		d.Schema = Schema
+	case *Scrub:
+		d.Schema = Schema
+	case *Fsck:
+		d.Schema = Schema
+		for i := range d.Damaged {
+			d.Damaged[i].Name = oddBytes(d.Damaged[i].Path)
+		}
+	case *Events:
 		d.Schema = Schema
 	}
 	return doc, err

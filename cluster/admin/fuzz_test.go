@@ -45,4 +45,7 @@ func (nobody) RevokeToken(context.Context, string) error                 { retur
 func (nobody) Durable(context.Context, string) (bool, error)             { return true, nil }
 func (nobody) Unmount(context.Context) error                             { return nil }
 func (nobody) Leave(context.Context) error                               { return nil }
+func (nobody) Scrub(context.Context, string) (Scrub, error)              { return Scrub{}, nil }
+func (nobody) Fsck(context.Context, string, bool) (Fsck, error)          { return Fsck{}, nil }
+func (nobody) Events(context.Context, uint64) (Events, error)            { return Events{}, nil }
 func (nobody) Metrics() []Metric                                         { return nil }

@@ -20,6 +20,8 @@ type Report struct {
 	Errors   float64       // share of failed requests to its own store, 0 to 1, in thousandths
 	Latency  time.Duration // EWMA of writes to its own store
 	Synced   uint64        // log index through which its store is known to be synced
+	Bad      uint64        // replicas in its store found rotten or missing, and not yet healed
+	Damaged  uint64        // of those: no good replica is left anywhere of some block
 }
 
 // Hint is what is believed of one member.
@@ -50,7 +52,9 @@ func (r Report) append(b []byte) []byte {
 	b = wire.AppendUint(b, thousandths(r.Load))
 	b = wire.AppendUint(b, thousandths(r.Errors))
 	b = wire.AppendInt(b, int64(r.Latency))
-	return wire.AppendUint(b, r.Synced)
+	b = wire.AppendUint(b, r.Synced)
+	b = wire.AppendUint(b, r.Bad)
+	return wire.AppendUint(b, r.Damaged)
 }
 
 // decodeReport reads what append wrote and checks it: negative numbers are fault.Invalid.
@@ -61,7 +65,7 @@ func decodeReport(b []byte) (Report, error) {
 		Addr: r.String(addrMax), Version: r.String(versionMax),
 		Stored: r.Int(), Capacity: r.Int(), Reserve: r.Int(),
 		Load: float64(r.Uint()) / 1000, Errors: float64(r.Uint()) / 1000,
-		Latency: time.Duration(r.Int()), Synced: r.Uint(),
+		Latency: time.Duration(r.Int()), Synced: r.Uint(), Bad: r.Uint(), Damaged: r.Uint(),
 	}
 	if err := r.Err(); err != nil {
 		return Report{}, err

@@ -194,6 +194,7 @@ func (n *Node) Metrics() []admin.Metric {
 		{Name: "dfs_store_live_bytes", Help: "Bytes of live blocks in this peer's store.", Value: float64(b.Live)},
 		{Name: "dfs_store_disk_bytes", Help: "Bytes the store's files take.", Value: float64(b.Disk)},
 	}
+	out = append(out, n.replicaMetrics()...)
 	if n.fs != nil {
 		out = append(out, admin.Metric{Name: "dfs_dirty_bytes", Help: "Bytes written here and not yet placed.", Value: float64(n.fs.Dirty())})
 	}

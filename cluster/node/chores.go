@@ -100,7 +100,10 @@ func (n *Node) watchMounts() {
 // say tells the others how this peer is.
 func (n *Node) say() {
 	u := n.blocks.Usage()
+	h := n.healer.Health()
 	n.gossip.SetReport(gossip.Report{
+		Bad:      uint64(h.Waiting),
+		Damaged:  uint64(h.Damaged),
 		Addr:     n.advertised(n.net.Addr()),
 		Version:  n.cfg.Version,
 		Stored:   u.Live,
@@ -122,10 +125,13 @@ func (n *Node) heard() {
 		if h.Reports > 0 {
 			n.pool.Reported(id, h.Report.Stored)
 		}
-		all[id] = hints{seen: h.Seen, stored: h.Report.Stored, capacity: h.Report.Capacity, load: h.Report.Load}
+		all[id] = hints{seen: h.Seen, stored: h.Report.Stored, capacity: h.Report.Capacity, load: h.Report.Load,
+			bad: h.Report.Bad, damaged: h.Report.Damaged}
 	}
 	own := n.blocks.Usage()
-	all[n.id.ID()] = hints{seen: cluster.Alive, stored: own.Live, capacity: n.capacity(own.Live), load: load()}
+	mine := n.healer.Health()
+	all[n.id.ID()] = hints{seen: cluster.Alive, stored: own.Live, capacity: n.capacity(own.Live), load: load(),
+		bad: uint64(mine.Waiting), damaged: uint64(mine.Damaged)}
 	n.roster.hint(all)
 	n.roster.setVoters(n.group.Status().Voters)
 }

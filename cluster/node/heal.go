@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -58,7 +59,14 @@ func (n *Node) newHealer() *repair.Healer {
 		},
 		Propose: n.store.Apply,
 		Log:     n.log,
+		Told:    n.toldOfReplica,
 	}
+}
+
+// toldOfReplica makes an event of what became of one of this peer's replicas.
+func (n *Node) toldOfReplica(f repair.Finding) {
+	n.events.add("replica "+string(f.State), fmt.Sprintf("%d blocks of inode %d at %d", f.Blocks, f.Ino, f.Off),
+		"ino", f.Ino, "extent", f.Extent, "offset", f.Off, "blocks", f.Blocks)
 }
 
 const (
@@ -112,8 +120,14 @@ func (n *Node) bad(p cluster.PeerID, s blockstore.Span, k fault.Kind) {
 		return
 	}
 	n.log.Debug("replica is bad", "peer", p.Short(), "extent", s.Extent, "kind", k)
+	n.suspectAt(p, s.Extent)
+}
+
+// suspectAt has a peer look at one of its replicas.
+func (n *Node) suspectAt(p cluster.PeerID, id blockstore.ID) {
+	r := replica{p, id}
 	if p == n.id.ID() {
-		n.healer.Suspect(s.Extent, 0)
+		n.healer.Suspect(id, 0)
 		return
 	}
 	select {

@@ -12,6 +12,8 @@ type hints struct {
 	stored   int64
 	capacity int64
 	load     float64
+	bad      uint64 // replicas that wait to be healed
+	damaged  uint64 // of those, hopeless
 }
 
 // roster is who the members are and what is believed of them. It is the address book of the transport and the source
@@ -148,6 +150,16 @@ func (r *roster) view() cluster.View {
 		peers = append(peers, p)
 	}
 	return cluster.NewView(r.self, r.index, peers)
+}
+
+// replicas returns how many replicas of all members wait to be healed, and how many of those are hopeless.
+func (r *roster) replicas() (bad, damaged uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id := range r.members {
+		bad, damaged = bad+r.hints[id].bad, damaged+r.hints[id].damaged
+	}
+	return bad, damaged
 }
 
 // ids returns the members' ids.

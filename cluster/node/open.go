@@ -40,22 +40,24 @@ type Node struct {
 	ca      *identity.CA // of a cluster this peer is about to create; else nil
 	session uint64
 
-	net     *peer.Net
-	kv      *badger.Store
-	machine *state.Machine
-	group   *raft.Group
-	store   *store
-	blocks  *segment.Store
-	pool    *pool.Pool
-	gossip  *gossip.Gossip
-	roster  *roster
-	driver  *coherence.Driver
-	fs      *vfs.FS // nil without a mount
-	keeper  *repair.Keeper
-	dropper repair.Dropper
-	sweeper repair.Sweeper
-	healer  *repair.Healer
-	tellers *tellers
+	net      *peer.Net
+	kv       *badger.Store
+	machine  *state.Machine
+	group    *raft.Group
+	store    *store
+	blocks   *segment.Store
+	pool     *pool.Pool
+	gossip   *gossip.Gossip
+	roster   *roster
+	driver   *coherence.Driver
+	fs       *vfs.FS // nil without a mount
+	keeper   *repair.Keeper
+	dropper  repair.Dropper
+	sweeper  repair.Sweeper
+	healer   *repair.Healer
+	tellers  *tellers
+	scrubber *repair.Scrubber
+	events   events
 
 	started   atomic.Bool // serving
 	unmounted atomic.Bool // while serving
@@ -70,6 +72,7 @@ type Node struct {
 	spoke    map[uint64]time.Time           // when each session last did
 	ledSince time.Time
 	remotes  map[cluster.PeerID]blockstore.Store
+	fail     context.CancelCauseFunc // ends Run; nil before
 	server   *fuse.Server
 }
 
@@ -225,6 +228,7 @@ func (n *Node) openBlocks() (err error) {
 		Free:     func() (int64, error) { return freeSpace(n.cfg.Data) },
 		Reserve:  diskReserve,
 		OnBad:    func(id blockstore.ID) { n.healer.Suspect(id, 0) }, // from Run on, when there is one
+		OnIndex:  func(err error) { n.distrust("the block index", err) },
 		Log:      n.log,
 	})
 	if err != nil {
@@ -239,7 +243,10 @@ func (n *Node) openBlocks() (err error) {
 		Log:   n.log,
 	})
 	n.healer, n.tellers = n.newHealer(), newTellers()
+	n.scrubber = n.newScrubber()
 	n.net.Serve(kindSuspect, kindSuspect, n.serveSuspect)
+	n.net.Serve(kindExamine, kindExamine, n.serveExamine)
+	n.net.Serve(kindScrub, kindScrub, n.serveScrub)
 	n.dropper = repair.Dropper{Self: n.id.ID(), View: n.store.newest, Store: n.blocks}
 	n.sweeper = repair.Sweeper{Store: n.blocks, Latest: n.latest, Released: n.store.Released, Rest: rest}
 	n.keeper = repair.New(repair.Options{

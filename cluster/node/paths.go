@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dfs/blockstore"
+	"dfs/blockstore/runs"
 	"dfs/cluster"
 	"dfs/cluster/admin"
 	"dfs/cluster/fault"
@@ -168,7 +169,7 @@ func (n *Node) SetLayout(ctx context.Context, path, text string) (admin.Layout, 
 	return n.layoutOf(r.Inode.Wish), err
 }
 
-// Where implements admin.Node: it reads every replica of every extent from its peer's store.
+// Where implements admin.Node: it has every peer read its replicas of every extent.
 func (n *Node) Where(ctx context.Context, path string) (w admin.Where, err error) {
 	err = n.at(path, func(v *meta.Image, i meta.Inode) error {
 		if i.Type == meta.Dir {
@@ -182,7 +183,7 @@ func (n *Node) Where(ctx context.Context, path string) (w admin.Where, err error
 		for _, e := range m {
 			x := admin.Extent{Offset: e.Off, Blocks: int(e.Span.Count), ID: e.Span.Extent.String(), Replicas: []admin.Replica{}}
 			for _, p := range e.Layout.Peers {
-				x.Replicas = append(x.Replicas, admin.Replica{Peer: p.String(), State: replicaState(ctx, n.storeOf(p), e.Span)})
+				x.Replicas = append(x.Replicas, admin.Replica{Peer: p.String(), State: n.replicaState(ctx, p, e.Span)})
 			}
 			w.Extents = append(w.Extents, x)
 		}
@@ -191,19 +192,28 @@ func (n *Node) Where(ctx context.Context, path string) (w admin.Where, err error
 	return w, err
 }
 
-// replicaState asks a store for the blocks themselves. A store that does not answer has nothing to show.
-func replicaState(ctx context.Context, s blockstore.Store, span blockstore.Span) string {
-	if s == nil {
+// replicaState asks a store to look at the blocks themselves. One that does not answer has nothing to show.
+func (n *Node) replicaState(ctx context.Context, p cluster.PeerID, span blockstore.Span) string {
+	has, err := n.holds(ctx, p, examine{Extent: span.Extent})
+	if err != nil {
 		return "missing"
 	}
-	err := s.Get(ctx, span, make([]byte, span.Bytes()))
+	want := runs.Of(span.First, span.Count)
 	switch {
-	case err == nil:
-		return "ok"
-	case fault.KindOf(err) == fault.Corrupt:
+	case len(want.And(has.Bad)) > 0:
 		return "rotten"
+	case len(want.Minus(has.Live)) > 0:
+		return "missing"
 	}
-	return "missing"
+	return "ok"
+}
+
+// goneIsFine forgives that a name went while it was being looked at.
+func goneIsFine(err error) error {
+	if fault.KindOf(err) == fault.NotExist {
+		return nil
+	}
+	return err
 }
 
 // Durable implements admin.Node.

@@ -53,6 +53,9 @@ func (s *stage) end() {
 func (n *Node) Run(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
+	n.mu.Lock()
+	n.fail = fail
+	n.mu.Unlock()
 	err := n.run(ctx, fail)
 	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
@@ -89,6 +92,7 @@ func (n *Node) run(ctx context.Context, fail context.CancelCauseFunc) error {
 	chores.run("leader's chores", n.leaderChores)
 	chores.run("sweep", n.sweep)
 	chores.run("healer", n.healer.Run)
+	chores.run("scrub", n.scrubber.Run)
 	chores.run("word of bad replicas", n.tell)
 
 	if err := n.begin(ctx); err != nil {

@@ -35,8 +35,11 @@ func (n *Node) Status(context.Context) (admin.Status, error) {
 			ExtentsBelowTarget: u.BelowExtents,
 			BytesBelowTarget:   int64(u.BelowBlocks) * 512,
 			Running:            n.raising.Load(),
+			Here:               n.healthOfReplicas(),
 		},
 	}
+	bad, damaged := n.roster.replicas()
+	s.Repair.BadReplicas, s.Repair.DamagedReplicas = int(bad), int(damaged)
 	if n.fs != nil {
 		s.PendingBytes = n.fs.Dirty()
 	}
@@ -113,6 +116,10 @@ func (n *Node) health(v cluster.View, s admin.Status) (health, reason string) {
 		return admin.Degraded, fmt.Sprintf("%d of %d voters", s.Cluster.Voters, s.Cluster.VotersTarget)
 	case s.Repair.ExtentsBelowTarget > 0:
 		return admin.Degraded, fmt.Sprintf("%d extents are below their copies", s.Repair.ExtentsBelowTarget)
+	case s.Repair.DamagedReplicas > 0:
+		return admin.Degraded, fmt.Sprintf("%d replicas are damaged and no peer has what they lack: dfsctl fsck names the files", s.Repair.DamagedReplicas)
+	case s.Repair.BadReplicas > 0:
+		return admin.Degraded, fmt.Sprintf("%d replicas are rotten or missing, and being healed", s.Repair.BadReplicas)
 	}
 	return admin.Healthy, ""
 }

@@ -23,6 +23,9 @@ func (n *Node) sweep(ctx context.Context) error {
 			return nil
 		case <-next.C:
 		}
+		if err := n.verifyMaps(); err != nil {
+			continue // the daemon ends
+		}
 		swept, err := n.sweeper.Pass(ctx)
 		if swept > 0 || err != nil && ctx.Err() == nil {
 			n.log.Info("swept extents that were never committed", "extents", swept, "err", err)

@@ -63,6 +63,14 @@ type ScrubState struct {
 	Ever    uint64     `json:"ever"`           // replicas found bad, ever
 }
 
+// Rate returns how many bytes a second it reads at most.
+func (st ScrubState) Rate() int64 {
+	if st.Fast {
+		return scrubFast
+	}
+	return max(scrubSlow, st.Total/int64(scrubEvery/time.Second))
+}
+
 // State returns how far it is.
 func (s *Scrubber) State() ScrubState {
 	s.mu.Lock()
@@ -256,11 +264,7 @@ func (s *Scrubber) step(ctx context.Context) (done bool, err error) {
 
 // pace waits as long as n bytes may take. Fast, it does so once a mebibyte or so.
 func (s *Scrubber) pace(ctx context.Context, st ScrubState, n int64) {
-	rate := max(scrubSlow, st.Total/int64(scrubEvery/time.Second))
-	if st.Fast {
-		rate = scrubFast
-	}
-	wait := time.Duration(float64(n) / float64(rate) * float64(time.Second))
+	wait := time.Duration(float64(n) / float64(st.Rate()) * float64(time.Second))
 	if st.Fast && wait < time.Second/64 && st.Looked/(1<<20) == (st.Looked-n)/(1<<20) {
 		return
 	}

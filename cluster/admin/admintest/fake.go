@@ -23,6 +23,8 @@ type Fake struct {
 	unmounted bool
 	left      bool
 	created   int
+	scrub     string
+	damaged   []admin.DamagedFile
 }
 
 var _ admin.Node = (*Fake)(nil)
@@ -153,6 +155,39 @@ func (f *Fake) Leave(context.Context) error {
 	defer f.mu.Unlock()
 	f.left = true
 	return nil
+}
+
+func (f *Fake) Scrub(_ context.Context, verb string) (admin.Scrub, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.scrub = verb
+	state := map[string]string{admin.ScrubStart: "running", admin.ScrubPause: "paused"}[verb]
+	return admin.Scrub{Peers: []admin.ScrubPeer{{Peer: f.status.Self.ID, Name: "host-a", State: max(state, "idle"), Looked: 1e9, Total: 4e9,
+		Rate: 64 << 20, ETA: 45, Extents: 250, Found: 3, Health: admin.Health{Rotten: 2, Missing: 1, Healed: 3}}}}, nil
+}
+
+// Scrubbed returns what the scrub was told last.
+func (f *Fake) Scrubbed() string { f.mu.Lock(); defer f.mu.Unlock(); return f.scrub }
+
+// SetDamaged says what Fsck finds from now on.
+func (f *Fake) SetDamaged(files ...admin.DamagedFile) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.damaged = files
+}
+
+func (f *Fake) Fsck(_ context.Context, path string, _ bool) (admin.Fsck, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return admin.Fsck{Path: path, Files: 1, Extents: 1, Bytes: 512, Damaged: slices.Clone(f.damaged)}, nil
+}
+
+func (f *Fake) Events(_ context.Context, after uint64) (admin.Events, error) {
+	e := admin.Events{Next: 1, Events: []admin.Event{{Seq: 1, Time: time.Unix(1, 0).UTC(), Kind: "replica rotten", Text: "2 blocks"}}}
+	if after >= 1 {
+		e.Events = nil
+	}
+	return e, nil
 }
 
 func (f *Fake) Metrics() []admin.Metric {
