@@ -3,12 +3,14 @@ package integration
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"dfs/cluster/admin"
 	"dfs/integration/harness"
 )
 
@@ -166,5 +168,83 @@ func TestFlippedBlocksAreServedFromElsewhereAndHealed(t *testing.T) {
 	}
 	if found == 0 || found != done || found > flips {
 		t.Fatalf("%d flips, %d said to be found, %d healed", flips, found, done)
+	}
+}
+
+// scrub verifies everything on every peer and returns when that is done and what can be healed is.
+func scrub(t *testing.T, p *harness.Peer) admin.Scrub {
+	t.Helper()
+	var doc admin.Scrub
+	if code := p.CtlJSON(&doc, "scrub", "start", "--wait", "--timeout", "120s"); code != 0 {
+		t.Fatalf("scrub: exit code %d, %+v", code, doc)
+	}
+	return doc
+}
+
+// total sums what the peers of a scrub say of their replicas.
+func total(doc admin.Scrub) (h admin.Health) {
+	for _, p := range doc.Peers {
+		h.Rotten += p.Rotten
+		h.Missing += p.Missing
+		h.Healed += p.Healed
+		h.Retired += p.Retired
+		h.Waiting += p.Waiting
+		h.Damaged += p.Damaged
+	}
+	return h
+}
+
+// Hundreds of bits flipped all over one peer's segments while it runs: a scrub finds what they cost, has it healed, and the
+// counts, the events and the log agree.
+func TestScrubFindsAndHealsWhatFlipped(t *testing.T) {
+	c := harness.Start(t, 3, harness.Options{Copies: 2})
+	p := c.Peer(2)
+	want := files(t, p, "d", 40, 300_000)
+	c.WaitHealthy()
+	flips := 300
+	if harness.Soak() {
+		flips = 5000
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, s := range segments(t, p) {
+		info, err := os.Stat(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range flips {
+			flipAt(t, s, rng.Int64N(info.Size()), uint(rng.IntN(8)))
+		}
+	}
+	bad := states(t, p, want)
+	if bad["rotten"] == 0 || len(bad) != 2 {
+		t.Fatalf("%d flips: %v", flips, bad)
+	}
+	h := total(scrub(t, p))
+	if n := states(t, p, want); len(n) != 1 || n["ok"] == 0 {
+		t.Fatalf("after the scrub: %v", n)
+	}
+	if int(h.Rotten) < bad["rotten"] || h.Healed != h.Rotten || h.Missing+h.Retired != 0 || h.Waiting+h.Damaged != 0 {
+		t.Fatalf("%v before, then %+v", bad, h)
+	}
+	if n := strings.Count(logOf(t, p), "replica: rotten"); n != int(h.Rotten) {
+		t.Errorf("%d lines in the log for %d replicas", n, h.Rotten)
+	}
+	var ev admin.Events
+	p.CtlJSON(&ev, "events")
+	found := 0
+	for _, e := range ev.Events {
+		if e.Kind == "replica rotten" {
+			found++
+		}
+	}
+	if found != int(h.Rotten) {
+		t.Errorf("%d events for %d replicas", found, h.Rotten)
+	}
+	if st := p.Status(); st.Repair.Here.Healed != h.Healed || st.Repair.BadReplicas != 0 || st.Cluster.Health != admin.Healthy {
+		t.Errorf("%+v, %s %s", st.Repair, st.Cluster.Health, st.Cluster.Reason)
+	}
+	identical(t, c, want)
+	if again := total(scrub(t, p)); again.Rotten != h.Rotten {
+		t.Errorf("a second scrub found more: %+v", again)
 	}
 }
