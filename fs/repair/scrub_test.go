@@ -39,7 +39,11 @@ func newScrubbed(r *rig, kept repair.ScrubState) *scrubbed {
 
 func (x *scrubbed) saved() repair.ScrubState { x.mu.Lock(); defer x.mu.Unlock(); return x.kept }
 
-func (x *scrubbed) list() []blockstore.ID { x.mu.Lock(); defer x.mu.Unlock(); return slices.Clone(x.found) }
+func (x *scrubbed) list() []blockstore.ID {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return slices.Clone(x.found)
+}
 
 // run runs fn beside the scrubber.
 func (x *scrubbed) run(fn func()) {
