@@ -91,6 +91,9 @@ func (f file) Refresh() error {
 	return forget(f.File)
 }
 
+// Warm implements Warmer.
+func (f file) Warm(off, n int64) { willNeed(f.File, off, n) }
+
 // writeEach writes the parts one by one.
 func writeEach(w io.WriterAt, off int64, parts [][]byte) error {
 	for _, p := range parts {

@@ -39,6 +39,10 @@ func forget(f *os.File) error {
 	return err
 }
 
+func willNeed(f *os.File, off, n int64) {
+	_ = again(func() error { return unix.Fadvise(int(f.Fd()), off, n, unix.FADV_WILLNEED) })
+}
+
 func again(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, unix.EINTR) {

@@ -53,6 +53,12 @@ type File interface {
 	Refresh() error
 }
 
+// Warmer is implemented by files that can be read into the system's memory before they are asked for.
+type Warmer interface {
+	// Warm begins to read [off, off+n). It is a hint and does not wait for the disk.
+	Warm(off, n int64)
+}
+
 // Error gives an error of the system its kind, NoSpace above all. Error of nil is nil.
 func Error(op string, err error) error {
 	switch {

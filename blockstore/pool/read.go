@@ -149,7 +149,10 @@ func (p *Pool) get(ctx context.Context, peer cluster.PeerID, s blockstore.Span, 
 	defer cancel()
 	err := outcome(ctx, getCtx, store.Get(getCtx, s, into))
 	done(err)
-	if kind := fault.KindOf(err); err != nil && (kind == fault.NotExist || kind == fault.Corrupt) {
+	if err == nil {
+		return nil
+	}
+	if kind := fault.KindOf(err); kind == fault.NotExist || kind == fault.Corrupt {
 		p.o.OnBad(peer, s, kind)
 	}
 	return fault.Wrap("pool get from "+peer.Short(), err)
@@ -177,6 +180,9 @@ func verdict(ctx context.Context, causes []error) error {
 func (p *Pool) order(peers []cluster.PeerID) []cluster.PeerID {
 	if len(peers) == 0 || len(peers) == 1 || peers[0] == p.o.Self {
 		return peers // the common case costs nothing; should this peer's replica fail, any order will do
+	}
+	if i := slices.Index(peers, p.o.Self); i > 0 {
+		return slices.Concat(peers[i:], peers[:i])
 	}
 	v, now := p.o.View(), p.o.Now()
 	type rank struct {

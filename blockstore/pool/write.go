@@ -245,6 +245,9 @@ func (p *Pool) putBatches(ctx context.Context, peer cluster.PeerID, store blocks
 	}
 	err = outcome(ctx, putCtx, err)
 	done(err)
+	if err == nil {
+		return nil
+	}
 	return fault.Wrap("pool put to "+peer.Short(), err)
 }
 

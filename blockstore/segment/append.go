@@ -262,6 +262,7 @@ func (s *Store) grewLocked(seg *segment, n int64) {
 // setLocked makes next the entry of id and keeps the accounts.
 func (s *Store) setLocked(id blockstore.ID, before, next *entry) {
 	s.pending[id] = next
+	s.entries.set(id)
 	s.accountLocked(before, -1)
 	s.accountLocked(next, +1)
 }

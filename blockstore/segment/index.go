@@ -106,17 +106,32 @@ func (s *Store) lookup(id blockstore.ID) (*entry, error) {
 	if !known {
 		e, known = s.flushing[id]
 	}
+	if !known {
+		e, known = s.entries.known[id]
+	}
+	moves := s.entries.moves
 	s.mu.Unlock()
 	if known {
 		return e, nil
 	}
+	e, err := s.look(id)
+	if err == nil && e != nil {
+		s.mu.Lock()
+		s.entries.learn(id, e, moves)
+		s.mu.Unlock()
+	}
+	return e, err
+}
+
+// look returns the index's entry of id, or nil.
+func (s *Store) look(id blockstore.ID) (*entry, error) {
 	r := s.index.At(newest)
 	defer r.Close()
 	b, found, err := r.Get(entryKey(id))
 	if err != nil || !found {
 		return nil, s.distrust(fault.Wrap("segment index", err))
 	}
-	e, err = decodeEntry(b)
+	e, err := decodeEntry(b)
 	return e, s.distrust(err)
 }
 

@@ -62,6 +62,7 @@ func (s *Store) isClosed() bool { return fault.KindOf(s.usable()) == fault.Close
 const wholeBytes = 64 << 10
 
 func (s *Store) read(seg *segment, span blockstore.Span, e *entry, p []byte, done func([]blockstore.Sum) error) error {
+	s.warm(seg, span, e)
 	first := e.held().Rank(span.First)
 	h := e.header()
 	at := e.offset + h.dataAt() + int64(first)*blockstore.Size

@@ -248,6 +248,7 @@ func (s *Store) apply(r *scanned) error {
 		next = e.without(set.And(e.held()))
 	}
 	s.pending[r.extent] = next
+	s.entries.set(r.extent)
 	if len(s.pending) >= maxPending {
 		// Without a position: should this opening be interrupted, the next replays all of it again.
 		return s.flushUnplaced()
@@ -284,6 +285,7 @@ func (s *Store) count() error {
 		return true
 	})
 	maps.Copy(s.pending, lost)
+	s.entries = entryCache{}
 	return err
 }
 

@@ -34,7 +34,8 @@
 //
 // A put of 4 MiB: 8192 sums of 512 bytes (0.2 ms), one gathered write (1-2 ms), no copy of the data, no sync. A put of
 // 4 KiB: one write of 4.3 KiB, about 5 us. A get of 4 KiB: one index look-up and one read, whether the sums are cached
-// (16 MiB of them) or the record is small enough to be read whole (64 KiB). A sync: one fdatasync for all
+// (16 MiB of them) or the record is small enough to be read whole (64 KiB); the look-up is in memory for extents read lately, and so are the bytes,
+// the system's, where small reads come back to a large extent. A sync: one fdatasync for all
 // who wait; once a second an index transaction.
 //
 // # Locks
@@ -151,6 +152,7 @@ type Store struct {
 	lock  io.Closer // nil while there is none
 	index kv.Store
 	sums  *sumCache
+	heat  *heat
 
 	appendMu sync.Mutex // see the package comment
 	mu       sync.Mutex
@@ -160,12 +162,13 @@ type Store struct {
 	seq      uint64   // of the last record; also what Mark returns
 	pending  changes  // since the last sync began
 	flushing changes  // on their way into the index
-	mended   bool     // opening has changed the last segment
-	victim   uint64   // being compacted, or interrupted in it; 0 none
-	doomed   uint64   // emptied, but its file could not be removed yet; 0 none
-	disk0    int64    // bytes of all segments
-	live0    int64    // bytes of all live blocks
-	unsynced int64    // bytes appended since the last sync began
+	entries  entryCache
+	mended   bool   // opening has changed the last segment
+	victim   uint64 // being compacted, or interrupted in it; 0 none
+	doomed   uint64 // emptied, but its file could not be removed yet; 0 none
+	disk0    int64  // bytes of all segments
+	live0    int64  // bytes of all live blocks
+	unsynced int64  // bytes appended since the last sync began
 
 	syncing chan struct{} // closed when the sync under way ends; nil: none is
 	synced  uint64        // highest seq that is safe
@@ -212,7 +215,7 @@ var (
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{o: o.filled(), segments: map[uint64]*segment{}, kick: make(chan struct{}, 1),
 		pending: changes{}, flushing: changes{}}
-	s.sums = newSumCache(s.o.SumsBytes)
+	s.sums, s.heat = newSumCache(s.o.SumsBytes), newHeat()
 	if err := s.open(dir); err != nil {
 		return nil, errors.Join(err, s.closeFiles())
 	}

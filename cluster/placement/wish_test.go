@@ -3,9 +3,11 @@ package placement
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
+	"dfs/blockstore"
 	"dfs/cluster"
 	"dfs/cluster/fault"
 	"dfs/net/wire"
@@ -113,4 +115,30 @@ func FuzzWish(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The fast check of a stored wish agrees with the one by text.
+func TestSoundIsCheckText(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	small := func(n int) uint8 { return uint8(max(0, rng.IntN(n+4)-2)) }
+	names := append([]Name{"", "", "best"}, Names...)
+	sound := 0
+	for range 20000 {
+		w := Wish{Copies: small(MaxCopies), Zones: small(MaxZones), Policy: names[rng.IntN(len(names))]}
+		if rng.IntN(2) == 0 {
+			w.Copies = 0
+			w.Data, w.Parity = small(MaxData), small(MaxParity)
+		}
+		if rng.IntN(2) == 0 {
+			w.UnitBlocks = uint32(rng.IntN(blockstore.MaxBlocks + 3))
+		}
+		if got, want := w.sound(), w.checkText() == nil; got != want {
+			t.Fatalf("%+v: sound %v, by text %v", w, got, want)
+		} else if got {
+			sound++
+		}
+	}
+	if sound == 0 {
+		t.Error("nothing was sound")
+	}
 }

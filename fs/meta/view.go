@@ -13,6 +13,7 @@ import (
 type Image struct {
 	r     kv.Reader
 	index uint64
+	last  Inode // the one read last: who asks for a file's map has often asked for its attributes; Ino 0: none
 }
 
 var _ View = (*Image)(nil)
@@ -24,9 +25,16 @@ func (v *Image) Index() uint64 { return v.index }
 func (v *Image) Close()        { v.r.Close() }
 
 func (v *Image) Stat(ino Ino) (Inode, error) {
+	if ino != 0 && v.last.Ino == ino {
+		return v.last, nil
+	}
 	n, ok, err := getInode(v.r, ino)
-	if err == nil && !ok {
+	switch {
+	case err != nil:
+	case !ok:
 		err = fault.New("stat", fault.NotExist, "inode %d", ino)
+	default:
+		v.last = n
 	}
 	return n, err
 }
