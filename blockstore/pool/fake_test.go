@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,6 +148,7 @@ type rig struct {
 	stores []*store
 	peers  []cluster.Peer
 	bad    []string
+	silent atomic.Bool // peer 1 owes a sign of life
 	mu     sync.Mutex
 }
 
@@ -193,6 +195,7 @@ func newRig(n int, seed uint64, change ...func(*Options)) *rig {
 			defer r.mu.Unlock()
 			r.bad = append(r.bad, fmt.Sprint(slices.Index(r.ids, peer), " ", kind))
 		},
+		Silent: func(id cluster.PeerID) bool { return r.silent.Load() && id == r.ids[1] },
 		Random: &seeded{r: rand.New(rand.NewPCG(seed, 2))},
 	}
 	for _, f := range change {

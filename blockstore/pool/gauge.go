@@ -81,6 +81,11 @@ func (p *Pool) Reported(peer cluster.PeerID, stored int64) {
 func (p *Pool) View() cluster.View {
 	v := p.o.View()
 	v.Peers = slices.Clone(v.Peers)
+	for i := range v.Peers {
+		if peer := &v.Peers[i]; peer.Seen == cluster.Alive && p.o.Silent(peer.ID) {
+			peer.Seen = cluster.Suspect
+		}
+	}
 	now := p.o.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()

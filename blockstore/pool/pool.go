@@ -42,6 +42,10 @@ type Options struct {
 	// It must not block.
 	OnBad func(peer cluster.PeerID, s blockstore.Span, kind fault.Kind)
 
+	// Silent reports whether a peer owes us a sign of life. A write or sync that can do without such a peer does not
+	// wait for it. nil: nobody is known to be.
+	Silent func(cluster.PeerID) bool
+
 	PutTimeout  time.Duration // for one put, plus the time its peer's queue takes at 16 MiB/s; default 1 s
 	GetTimeout  time.Duration // for one get; default 1 s, half a lease
 	SyncTimeout time.Duration // for one sync; default 10 s
@@ -99,6 +103,9 @@ func New(o Options) *Pool {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Silent == nil {
+		o.Silent = func(cluster.PeerID) bool { return false }
 	}
 	if o.OnBad == nil {
 		o.OnBad = func(cluster.PeerID, blockstore.Span, fault.Kind) {}

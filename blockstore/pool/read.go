@@ -185,22 +185,26 @@ func (p *Pool) order(peers []cluster.PeerID) []cluster.PeerID {
 		return slices.Concat(peers[i:], peers[:i])
 	}
 	v, now := p.o.View(), p.o.Now()
+	silent := make([]bool, len(peers))
+	for i, id := range peers {
+		silent[i] = p.o.Silent(id)
+	}
 	type rank struct {
 		class int
 		wait  time.Duration
 	}
 	ranks := map[cluster.PeerID]rank{}
 	p.mu.Lock()
-	for _, id := range peers {
+	for i, id := range peers {
 		r := rank{class: 2}
 		switch peer := v.Find(id); {
 		case id == p.o.Self:
 			r.class = -1
 		case peer == nil:
 			r.class = 3
-		case peer.Available():
+		case peer.Available() && !silent[i]:
 			r.class = 0
-		case peer.Seen == cluster.Suspect:
+		case peer.Available(), peer.Seen == cluster.Suspect:
 			r.class = 1
 		}
 		g := p.gaugeLocked(id)

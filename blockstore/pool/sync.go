@@ -65,6 +65,7 @@ func (p *Pool) SyncLayouts(ctx context.Context, layouts []placement.Layout) (fai
 	return failed, nil
 }
 
+// syncOne gives up on a peer that falls silent: most callers can do without one.
 func (p *Pool) syncOne(ctx context.Context, peer cluster.PeerID) error {
 	store := p.o.Store(peer)
 	if store == nil {
@@ -77,12 +78,16 @@ func (p *Pool) syncOne(ctx context.Context, peer cluster.PeerID) error {
 		p.syncs[peer] = g
 	}
 	p.mu.Unlock()
-	return g.do(ctx, func() error {
+	ctx, letGo := p.unlessSilent(ctx, peer)
+	defer letGo()
+	return silence(ctx, g.do(ctx, func() error {
 		// For all that joined: it must not end because the one whose turn it is gives up.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.o.SyncTimeout)
 		defer cancel()
+		ctx, letGo := p.unlessSilent(ctx, peer)
+		defer letGo()
 		return store.Sync(ctx)
-	})
+	}))
 }
 
 // syncer runs one sync at a time and lets all callers that arrive meanwhile share the next. (A caller may not share

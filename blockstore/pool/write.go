@@ -113,15 +113,19 @@ func (p *Pool) newID() (blockstore.ID, error) {
 // place puts every draft on as many peers as w wants, if it can, and at least on one, or fails.
 func (p *Pool) place(ctx context.Context, drafts []*draft, w placement.Wish, hard bool) (want int, err error) {
 	var causes []error
-	for range p.o.Tries {
+	for try := range p.o.Tries {
+		v := p.View()
 		var missing bool
-		if want, missing, err = p.pick(drafts, w); err != nil {
+		if want, missing, err = p.pick(v, drafts, w); err != nil {
 			causes = append(causes, err)
 		}
 		if !missing {
 			break
 		}
-		failed := p.putAll(ctx, drafts, hard)
+		if try == p.o.Tries-1 {
+			v.Peers = nil // at last even who is silent is waited for
+		}
+		failed := p.putAll(ctx, v, drafts, hard)
 		causes = append(causes, failed...)
 		if len(failed) == 0 || ctx.Err() != nil {
 			break
@@ -144,8 +148,7 @@ func (p *Pool) place(ctx context.Context, drafts []*draft, w placement.Wish, har
 
 // pick chooses this round's peers for every draft that lacks replicas. Those chosen for one draft count as in
 // flight for the next. The error is the reason why there is nothing to choose for some.
-func (p *Pool) pick(drafts []*draft, w placement.Wish) (want int, missing bool, err error) {
-	v := p.View()
+func (p *Pool) pick(v cluster.View, drafts []*draft, w placement.Wish) (want int, missing bool, err error) {
 	want = target(w, &v)
 	first := p.Policy(w, nil)
 	for _, d := range drafts {
@@ -176,19 +179,28 @@ func (p *Pool) pick(drafts []*draft, w placement.Wish) (want int, missing bool, 
 }
 
 // putAll sends every draft to the peers picked for it, one request a peer, notes who has it, and returns the
-// failures. It returns when all have answered or were given up.
-func (p *Pool) putAll(ctx context.Context, drafts []*draft, hard bool) (failed []error) {
+// failures. It returns when all have answered or were given up: who falls silent soon, where v has others to turn to.
+func (p *Pool) putAll(ctx context.Context, v cluster.View, drafts []*draft, hard bool) (failed []error) {
 	byPeer := map[cluster.PeerID][]*draft{}
 	for _, d := range drafts {
 		for _, peer := range d.next {
 			byPeer[peer] = append(byPeer[peer], d)
 		}
 	}
+	needless := map[cluster.PeerID]bool{}
+	for peer, ds := range byPeer {
+		needless[peer] = spared(v, peer, ds)
+	}
 	var mu sync.Mutex // guards the drafts and failed
 	var wg sync.WaitGroup
 	for peer, ds := range byPeer {
 		wg.Go(func() {
-			err := p.put(ctx, peer, ds, hard)
+			putCtx, letGo := ctx, func() {}
+			if needless[peer] {
+				putCtx, letGo = p.unlessSilent(ctx, peer)
+			}
+			err := silence(putCtx, p.put(putCtx, peer, ds, hard))
+			letGo()
 			mu.Lock()
 			defer mu.Unlock()
 			for _, d := range ds {
@@ -208,6 +220,15 @@ func (p *Pool) putAll(ctx context.Context, drafts []*draft, hard bool) (failed [
 	}
 	wg.Wait()
 	return failed
+}
+
+// spared reports whether the drafts can do without peer: each is somewhere already, or another peer that answers is left.
+func spared(v cluster.View, peer cluster.PeerID, ds []*draft) bool {
+	return !slices.ContainsFunc(ds, func(d *draft) bool {
+		return len(d.have) == 0 && !slices.ContainsFunc(v.Peers, func(q cluster.Peer) bool {
+			return q.ID != peer && q.Available() && !slices.Contains(d.failed, q.ID)
+		})
+	})
 }
 
 // put sends drafts to one peer.

@@ -24,6 +24,7 @@ type Table struct {
 	released Seen
 	out      []Letter
 	fresh    bool // released has grown since the last Letters
+	lapsed   bool // a lease has run out, or all have that are not known, since the last Lapsed
 }
 
 // joinLag is how many entries a mount may lack to enter the wait set.
@@ -205,6 +206,13 @@ func (t *Table) Released() (seen Seen, grown bool) {
 	return t.released, grown
 }
 
+// Lapsed reports whether it has become certain, since it was last asked, that some peer holds no lease.
+func (t *Table) Lapsed() bool {
+	was := t.lapsed
+	t.lapsed = false
+	return was
+}
+
 // Holders returns the peers in the wait set, sorted. Known says that no other peer can hold a lease: the hold-off is
 // over.
 func (t *Table) Holders() (ids []cluster.PeerID, known bool) {
@@ -232,6 +240,7 @@ func (t *Table) advance(now time.Duration) {
 	for id, h := range t.holders {
 		if t.proven > h.end {
 			delete(t.holders, id)
+			t.lapsed = true
 			continue
 		}
 		missing := h.seen.Prefix + 1
@@ -242,9 +251,11 @@ func (t *Table) advance(now time.Duration) {
 			h.missing, h.since = missing, now
 		}
 	}
-	t.ready = t.ready || t.own > 0 && (len(t.waitFor) == 0 || t.proven > t.holdOff)
 	if !t.ready {
-		return
+		if t.ready = t.own > 0 && (len(t.waitFor) == 0 || t.proven > t.holdOff); !t.ready {
+			return
+		}
+		t.lapsed = true
 	}
 	sets := make([]Seen, 0, len(t.holders))
 	for _, h := range t.holders {

@@ -153,6 +153,10 @@ func (n *Node) leaderChores(ctx context.Context) error {
 		case <-raised:
 			n.raising.Store(false)
 			next = time.Now().Add(pause)
+		case <-n.lapsed: // others wait for what such a mount has to itself
+			if n.leading.Load() {
+				n.freeGrants(ctx)
+			}
 		case <-tick.C:
 			if !n.leading.Load() {
 				continue
@@ -192,10 +196,29 @@ func (n *Node) lead(ctx context.Context) {
 	warn("commits are not settled", n.keeper.Settle(ctx, words, absent))
 	sessions, err := n.sessions(ctx)
 	warn("sessions cannot be read", err)
-	warn("grants of lost mounts are not ended", n.keeper.EndGrants(ctx, n.lost(sessions)))
+	n.freeGrants(ctx)
 	warn("sessions are not ended", n.expire(ctx, sessions))
 	// Last, because a huge orphan takes all the time there is.
 	warn("orphans are not reaped", n.keeper.Bury(ctx, words, sessionIDs(sessions)))
+}
+
+// lapse hears that some mount is certain to hold no lease.
+func (n *Node) lapse() {
+	select {
+	case n.lapsed <- struct{}{}:
+	default:
+	}
+}
+
+// freeGrants ends the grants of mounts that hold no lease.
+func (n *Node) freeGrants(ctx context.Context) {
+	sessions, err := n.sessions(ctx)
+	if err == nil {
+		err = n.keeper.EndGrants(ctx, n.lost(sessions))
+	}
+	if err != nil && ctx.Err() == nil {
+		n.log.Warn("grants of lost mounts are not ended", "err", err)
+	}
 }
 
 func (n *Node) raise(ctx context.Context) {

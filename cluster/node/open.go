@@ -62,7 +62,8 @@ type Node struct {
 	started   atomic.Bool // serving
 	unmounted atomic.Bool // while serving
 	leading   atomic.Bool
-	raising   atomic.Bool // copies are being made
+	lapsed    chan struct{} // capacity 1: some mount is certain to hold no lease
+	raising   atomic.Bool   // copies are being made
 	synced    atomic.Uint64
 	dropped   atomic.Uint64
 	entry     []meta.Change // of the entry being applied; only on the applying goroutine
@@ -86,6 +87,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		cfg: cfg, log: cfg.Log,
 		words:   map[cluster.PeerID]repair.Word{},
 		remotes: map[cluster.PeerID]blockstore.Store{},
+		lapsed:  make(chan struct{}, 1),
 	}
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.abandon())
@@ -210,6 +212,7 @@ func (n *Node) openLog() (err error) {
 		OnReleased: func(s seen) { n.driver.Released(s); n.store.released.open(s) },
 		OnLease:    n.driver.Leased,
 		OnLeader:   n.leads,
+		OnLapse:    n.lapse,
 		OnNote:     n.reported,
 	})
 	if err != nil {
@@ -236,11 +239,12 @@ func (n *Node) openBlocks() (err error) {
 	}
 	remote.Serve(n.net, n.blocks)
 	n.pool = pool.New(pool.Options{
-		Self:  n.id.ID(),
-		View:  n.roster.view,
-		Store: n.storeOf,
-		OnBad: n.bad,
-		Log:   n.log,
+		Self:   n.id.ID(),
+		View:   n.roster.view,
+		Store:  n.storeOf,
+		Silent: n.net.Silent,
+		OnBad:  n.bad,
+		Log:    n.log,
 	})
 	n.healer, n.tellers = n.newHealer(), newTellers()
 	n.scrubber = n.newScrubber()

@@ -134,6 +134,7 @@ type Effects struct {
 	Released []uint64    // their Seqs, once every mount has taken them in
 	Reads    []ReadPoint // answers to ReadIndex
 	Changed  []Change    // answers to SetMembers
+	Lapsed   bool        // on the leader: it has become certain that some peer holds no lease
 	Reports  []Told      // on the leader: what peers' notes say
 }
 

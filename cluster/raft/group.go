@@ -48,6 +48,7 @@ type Options struct {
 	OnLease    func(until time.Duration) // 0: the lease is lost; drop every cache, then call Rejoin
 	OnLeader   func(term uint64, leading bool)
 	OnNote     func(from cluster.PeerID, note []byte) // on the leader
+	OnLapse    func()                                 // on the leader: it has become certain that some peer holds no lease
 }
 
 const (

@@ -141,6 +141,9 @@ func (c *Core) lease() {
 			}
 		}
 	}
+	if c.table.Lapsed() {
+		c.out.Lapsed = true
+	}
 	for _, l := range c.table.Letters() {
 		if l.To == c.o.Self {
 			c.holder.Granted(c.now, l.Grant)

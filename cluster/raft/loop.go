@@ -211,6 +211,9 @@ func (g *Group) carryOut(e Effects) {
 			g.o.OnNote(t.From, t.Note)
 		}
 	}
+	if e.Lapsed && g.o.OnLapse != nil {
+		g.o.OnLapse()
+	}
 	g.tellHooks()
 	g.watches = slices.DeleteFunc(g.watches, func(w *watch) bool {
 		if !w.gone && !w.met() {

@@ -11,10 +11,11 @@ import (
 )
 
 const (
-	endsMax    = 256                   // grants given up in one op
-	endsEvery  = 50 * time.Millisecond // how long a clean close's grant may wait for company
-	recallPoll = 20 * time.Millisecond // between looks at a grant that was recalled
-	recallTry  = 5 * time.Second       // for one answer of a holder; longer flushes are asked for again
+	endsMax    = 256                    // grants given up in one op
+	endsEvery  = 50 * time.Millisecond  // how long a clean close's grant may wait for company
+	recallLog  = 10                     // tries after which it is worth a line
+	recallPoll = 20 * time.Millisecond  // between looks at a grant that was recalled
+	recallTry  = 100 * time.Millisecond // for one answer of a holder; longer flushes are asked for again, and go on meanwhile
 )
 
 // grants is what is to be given up, and the creates under way, whose grants may be recalled before they are known here.
@@ -75,8 +76,8 @@ func (r *recaller) recall(ctx context.Context, f *FS, st meta.Inode) error {
 	if err == nil && r.tries == 1 {
 		return nil
 	}
-	if err != nil && r.tries == 1 {
-		f.o.Log.Info("recall of a file failed; asking again", "ino", st.Ino, "err", err)
+	if err != nil && r.tries == recallLog {
+		f.o.Log.Info("recall of a file takes long; asking again", "ino", st.Ino, "err", err)
 	}
 	wait := time.NewTimer(recallPoll) // the holder may be about to learn that it holds it, its session to end, or this peer to apply that
 	defer wait.Stop()

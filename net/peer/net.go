@@ -49,6 +49,7 @@ type Net struct {
 	begun  chan struct{} // closed when Run begins
 
 	accepted atomic.Uint64 // connections so far; their numbers order them
+	looked   atomic.Int64  // when the connections were last looked at; clock
 
 	mu        sync.Mutex
 	ln        net.Listener

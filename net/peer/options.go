@@ -37,7 +37,8 @@ type Options struct {
 	Listen      string        // default "127.0.0.1:0"; see Net.Listen
 	CallTimeout time.Duration // of calls and handlers without a deadline; default 5 s
 	Handshake   time.Duration // from connect to the first answer; default 5 s
-	Ping        time.Duration // between pings of a control link; default 250 ms
+	Ping        time.Duration // between pings of a control link; default 100 ms
+	Quiet       time.Duration // a peer that owes the answer to a ping for so long is Silent; default 400 ms
 	Silence     time.Duration // a control link from which a ping gets no answer for so long is dead; default 1 s
 	FrameTime   time.Duration // a frame that takes longer on its way in or out ends its connection; default 15 s
 	Idle        time.Duration // an accepted connection that is silent for so long is closed; default 30 s
@@ -62,7 +63,7 @@ const (
 	promptMax     = 16 << 10 // notices up to this size leave from the sender's goroutine where nothing waits before them
 	copyMax       = 16 << 10 // larger payload parts are written from where they lie
 	bufferBytes   = 32 << 10 // of a connection's reader and writer each
-	bulkPingEvery = 20       // bulk links are pinged at every so many pings of control links
+	bulkPingEvery = 50       // bulk links are pinged at every so many pings of control links
 	reclaimTime   = 200 * time.Millisecond
 	redialWait    = 250 * time.Millisecond // a call waits no longer for a dial that follows a failed one
 )
@@ -75,7 +76,8 @@ func (o Options) withDefaults() Options {
 	}
 	def(&o.CallTimeout, 5*time.Second)
 	def(&o.Handshake, 5*time.Second)
-	def(&o.Ping, 250*time.Millisecond)
+	def(&o.Ping, 100*time.Millisecond)
+	def(&o.Quiet, 400*time.Millisecond)
 	def(&o.Silence, time.Second)
 	def(&o.FrameTime, 15*time.Second)
 	def(&o.Idle, 30*time.Second)

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"dfs/cluster"
 	"dfs/cluster/fault"
 	"dfs/net/wire"
 )
@@ -32,6 +33,7 @@ func (n *Net) watch(ctx context.Context) {
 		// Whoever was stopped himself has heard nobody, and learns nothing from it.
 		stopped := time.Duration(now-last) > n.o.Silence/2+n.o.Ping
 		last = now
+		n.looked.Store(now)
 		for _, c := range conns {
 			if stopped {
 				c.excuse(now)
@@ -44,6 +46,29 @@ func (n *Net) watch(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// Silent reports whether a peer that was asked for a sign of life owes one for longer than Options.Quiet, or cannot be
+// reached at all: whoever can do without it need not wait for it. It is a guess that costs the peer nothing: its link is given up
+// only after Options.Silence. A peer that nothing was wanted from yet is not silent.
+func (n *Net) Silent(id cluster.PeerID) bool {
+	l := n.known(id)
+	if l == nil || id == n.self {
+		return false
+	}
+	p := &l.control
+	p.mu.Lock()
+	c, fails := p.conn, p.fails
+	p.mu.Unlock()
+	if c == nil || c.ctx.Err() != nil {
+		return fails > 0
+	}
+	now := n.clock()
+	if time.Duration(now-n.looked.Load()) > n.o.Quiet/2+n.o.Ping {
+		return false // it is this process that was stopped
+	}
+	pinged := c.pinged.Load()
+	return pinged != 0 && time.Duration(now-max(pinged, c.wire.heard.Load(), c.progress.Load())) > n.o.Quiet
 }
 
 // ping asks for a sign of life, unless the last ping has had no answer yet.
