@@ -79,6 +79,14 @@ func (c *Client) Unmount(ctx context.Context) error { return c.ask(ctx, "unmount
 
 func (c *Client) Leave(ctx context.Context) error { return c.ask(ctx, "leave", question{}, nil) }
 
+func (c *Client) RemovePeer(ctx context.Context, ask RemoveAsk) (r Removal, err error) {
+	return r, c.ask(ctx, "remove", question{Remove: &ask}, &r)
+}
+
+func (c *Client) PeerInfo(ctx context.Context, peer string) (p PeerInfo, err error) {
+	return p, c.ask(ctx, "peer", question{Text: peer}, &p)
+}
+
 // Stop asks the daemon to end as on SIGTERM. It returns before the daemon has ended.
 func (c *Client) Stop(ctx context.Context) error { return c.ask(ctx, "stop", question{}, nil) }
 

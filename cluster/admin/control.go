@@ -33,6 +33,7 @@ type question struct {
 	Token   *TokenAsk     `json:"token,omitempty"`
 	Quick   bool          `json:"quick,omitempty"`      // of fsck
 	After   uint64        `json:"after,omitempty"`      // of events
+	Remove  *RemoveAsk    `json:"remove,omitempty"`
 	Timeout time.Duration `json:"timeout_ns,omitempty"` // of wait; 0 is for ever
 }
 
@@ -79,7 +80,14 @@ func (c *control) verbs() map[string]func(context.Context, question) (any, error
 		"events":  func(ctx context.Context, q question) (any, error) { return stamped(n.Events(ctx, q.After)) },
 		"unmount": func(ctx context.Context, _ question) (any, error) { return nil, n.Unmount(ctx) },
 		"leave":   func(ctx context.Context, _ question) (any, error) { return nil, n.Leave(ctx) },
-		"stop":    func(context.Context, question) (any, error) { c.stop(); return nil, nil },
+		"peer":    func(ctx context.Context, q question) (any, error) { return stamped(n.PeerInfo(ctx, q.Text)) },
+		"remove": func(ctx context.Context, q question) (any, error) {
+			if q.Remove == nil || q.Remove.Peer == "" {
+				return nil, fault.New("peer remove", fault.Invalid, "which peer?")
+			}
+			return stamped(n.RemovePeer(ctx, *q.Remove))
+		},
+		"stop": func(context.Context, question) (any, error) { c.stop(); return nil, nil },
 	}
 }
 
@@ -104,6 +112,9 @@ func stamped[T any](doc T, err error) (any, error) {
 			d.Damaged[i].Name = oddBytes(d.Damaged[i].Path)
 		}
 	case *Events:
+	case *Removal:
+		d.Schema = Schema
+	case *PeerInfo:
 		d.Schema = Schema
 	}
 	return doc, err

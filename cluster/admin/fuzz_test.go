@@ -35,6 +35,8 @@ type nobody struct{}
 func (nobody) Status(context.Context) (Status, error) { // nothing to wait for
 	return Status{Cluster: ClusterStatus{Health: Healthy}, Self: SelfStatus{Ready: true}}, nil
 }
+func (nobody) RemovePeer(context.Context, RemoveAsk) (Removal, error)    { return Removal{}, nil }
+func (nobody) PeerInfo(context.Context, string) (PeerInfo, error)        { return PeerInfo{}, nil }
 func (nobody) Where(context.Context, string) (Where, error)              { return Where{}, nil }
 func (nobody) Stat(context.Context, string) (FileStat, error)            { return FileStat{}, nil }
 func (nobody) Layout(context.Context, string) (Layout, error)            { return Layout{}, nil }

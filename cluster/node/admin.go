@@ -2,9 +2,7 @@ package node
 
 import (
 	"context"
-	"errors"
 	"net"
-	"slices"
 	"strings"
 	"time"
 
@@ -120,63 +118,6 @@ func (n *Node) Unmount(ctx context.Context) error {
 	}
 	n.unmounted.Store(true)
 	return s.Unmount()
-}
-
-// Leave implements admin.Node: what only this peer holds is copied elsewhere, then its membership ends.
-func (n *Node) Leave(ctx context.Context) error {
-	self := n.id.ID()
-	others := 0
-	for _, p := range n.roster.view().Peers {
-		if p.ID != self && p.Available() {
-			others++
-		}
-	}
-	if others == 0 {
-		return fault.New("leave", fault.Refused, "no other member is there to keep the data; delete the data directory to give it up")
-	}
-	set := func(ctx context.Context, s cluster.State) error {
-		_, err := n.store.propose(ctx, state.SetMember{ID: self, Mask: state.SetState, State: s})
-		return err
-	}
-	if err := set(ctx, cluster.Lost); err != nil { // its replicas no longer count: repair makes others
-		return err
-	}
-	if err := n.awaitCopies(ctx); err != nil {
-		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		return errors.Join(err, set(back, cluster.Alive))
-	}
-	// Applied here is enough: a peer that is no member is not told any more what is released.
-	_, raw, err := n.group.ProposeApplied(ctx, state.Encode(state.RemoveMember{ID: self}))
-	if err == nil {
-		_, err = state.DecodeResult(raw)
-	}
-	if err == nil {
-		err = n.markLeft()
-	}
-	return err
-}
-
-// awaitCopies waits until nothing is below its copies, and the others vote without this peer: once it is no member its
-// links are cut, and a vote would go with it.
-func (n *Node) awaitCopies(ctx context.Context) error {
-	tick := time.NewTicker(choreEvery)
-	defer tick.Stop()
-	for {
-		below, votes := n.usage().BelowExtents, slices.Contains(n.group.Status().Voters, n.id.ID())
-		if below == 0 && !votes {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			if below > 0 {
-				return fault.New("leave", fault.Refused,
-					"%d extents could not be copied to others in time; add a peer or space, then leave again", below)
-			}
-			return fault.New("leave", fault.Refused, "no other peer could take over its vote in time; leave again when all are there")
-		}
-	}
 }
 
 // Metrics implements admin.Node.

@@ -185,6 +185,7 @@ func (n *Node) lead(ctx context.Context) {
 		}
 	}
 	warn("voters are not as they should be", n.setVoters(ctx))
+	warn("members that leave cannot go yet", n.parting(ctx))
 	words := n.allWords()
 	view := n.roster.view()
 	var absent []cluster.PeerID

@@ -70,6 +70,7 @@ func (n *Node) readMembers() error {
 		return err
 	}
 	n.roster.setMembers(n.machine.Applied(), ms)
+	n.watchMembership(ms)
 	return nil
 }
 

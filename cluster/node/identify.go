@@ -164,7 +164,7 @@ const leftFile = "left"
 
 // markLeft notes that this peer is no member any more, so that its next start says so.
 func (n *Node) markLeft() error {
-	return fault.Because("leave", fault.Other, os.WriteFile(n.dir(leftFile), []byte(n.id.Name+"\n"), 0o600))
+	return fault.Wrap("leave", identity.WriteFile(n.cfg.Data, leftFile, []byte(n.id.Name+"\n")))
 }
 
 // hasLeft refuses the data directory of a peer that has left.

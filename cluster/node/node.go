@@ -36,8 +36,10 @@ type Config struct {
 	AllowOther bool
 	WhenCutOff string // wait, fail or read; "" fail
 	CutOff     time.Duration
-	OldKernel  bool // take the path for kernels before 6.16 (tests)
-	Existing   bool // a peer has lived in Data before: do not begin anew there
+	OldKernel  bool          // take the path for kernels before 6.16 (tests)
+	VoterGrace time.Duration // a voter that is away for so long is replaced; default 5 min
+	LogKeep    uint64        // entries of the log kept for peers that are away; 0 many. Few make them catch up by snapshot (tests)
+	Existing   bool          // a peer has lived in Data before: do not begin anew there
 	Version    string
 	Log        *slog.Logger
 }

@@ -62,11 +62,15 @@ type Node struct {
 	started   atomic.Bool // serving
 	unmounted atomic.Bool // while serving
 	leading   atomic.Bool
-	lapsed    chan struct{} // capacity 1: some mount is certain to hold no lease
-	raising   atomic.Bool   // copies are being made
+	lapsed    chan struct{}                // capacity 1: some mount is certain to hold no lease
+	absent    map[cluster.PeerID]time.Time // voters that are away, and since when; of the leader's chores
+	raising   atomic.Bool                  // copies are being made
+	leaving   atomic.Bool                  // its own Leave is under way, or over
 	synced    atomic.Uint64
 	dropped   atomic.Uint64
 	entry     []meta.Change // of the entry being applied; only on the applying goroutine
+	admitted  bool          // the state has said that this peer is a member; likewise
+	gone      chan struct{} // closed when it says that it is one no more
 
 	mu       sync.Mutex
 	words    map[cluster.PeerID]repair.Word // what peers said in this term; on the leader
@@ -88,6 +92,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		words:   map[cluster.PeerID]repair.Word{},
 		remotes: map[cluster.PeerID]blockstore.Store{},
 		lapsed:  make(chan struct{}, 1),
+		gone:    make(chan struct{}),
 	}
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.abandon())
@@ -171,8 +176,18 @@ func (n *Node) openState() error {
 	return n.openLog()
 }
 
+// With Config.LogKeep: a segment of the log, and what the state gathers in memory before it writes a table.
+const (
+	keptSegment = 256 << 10
+	keptTable   = 8 << 20
+)
+
 func (n *Node) openLog() (err error) {
-	if n.kv, err = badger.Open(n.dir("state"), badger.Options{Log: n.log}); err != nil {
+	kept, tables := int64(0), int64(0)
+	if n.cfg.LogKeep > 0 { // the log can only be cut behind what the state has put into tables: small pieces of both
+		kept, tables = keptSegment, keptTable
+	}
+	if n.kv, err = badger.Open(n.dir("state"), badger.Options{MemtableBytes: tables, Log: n.log}); err != nil {
 		n.kv = nil
 		return err
 	}
@@ -196,16 +211,20 @@ func (n *Node) openLog() (err error) {
 		Log:         n.log,
 	})
 	n.group, err = raft.Open(raft.Options{
-		Self:       n.id.ID(),
-		Cluster:    n.id.Cluster.String(),
-		Dir:        n.dir("log"),
-		Transport:  n.net,
-		Machine:    n.machine,
-		Session:    n.session,
-		Mounted:    n.cfg.Mount != "",
-		Bootstrap:  n.ca != nil,
-		Now:        boottime,
-		Wall:       wall,
+		Self:      n.id.ID(),
+		Cluster:   n.id.Cluster.String(),
+		Dir:       n.dir("log"),
+		Transport: n.net,
+		Machine:   n.machine,
+		Session:   n.session,
+		Mounted:   n.cfg.Mount != "",
+		Bootstrap: n.ca != nil,
+		Now:       boottime,
+		Wall:      wall,
+		Keep:      n.cfg.LogKeep,
+
+		SegmentBytes: kept,
+
 		Log:        n.log,
 		OnApplied:  n.applied,
 		OnReset:    n.reset,

@@ -73,6 +73,7 @@ func (n *Node) run(ctx context.Context, fail context.CancelCauseFunc) error {
 	guard := newStage(fail)
 	defer guard.end()
 	guard.run("data directory", n.guardParts)
+	guard.run("membership", n.endMembership)
 
 	links := newStage(fail) // needs nothing
 	defer links.end()
@@ -136,8 +137,7 @@ func (n *Node) begin(ctx context.Context) error {
 	}
 	m, ok := n.roster.member(n.id.ID())
 	if !ok {
-		return fault.New("start", fault.Refused,
-			"this peer is no longer a member of %s: remove %s and join anew", n.id.Name, n.cfg.Data)
+		return n.removed()
 	}
 	set := state.SetMember{ID: m.ID, Addr: n.advertised(n.net.Addr()), Capacity: n.cfg.Capacity, Zone: n.cfg.Zone, Host: hostID(), Name: n.cfg.Name}
 	for _, f := range []struct {
@@ -168,6 +168,9 @@ func (n *Node) insist(ctx context.Context, f state.Fact) error {
 		cancel()
 		if err == nil || ctx.Err() != nil || !errors.Is(err, fault.Timeout) {
 			return err
+		}
+		if who := n.refusers(); len(who) > 0 {
+			return fault.Advise(fault.New("start", fault.Refused, "%s", n.disowned(who)), "%s", n.startOver())
 		}
 		n.log.Warn("waiting for the cluster", "leader", n.group.Status().Leader.Short(), "err", err)
 	}

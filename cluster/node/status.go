@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"dfs/cluster"
@@ -50,21 +51,57 @@ func (n *Node) Status(context.Context) (admin.Status, error) {
 		if p.ID == n.id.ID() {
 			s.Self.Name = p.Name
 		}
-		s.Peers = append(s.Peers, admin.PeerStatus{
-			ID:            p.ID.String(),
-			Name:          p.Name,
-			Addr:          p.Addr,
-			Zone:          p.Zone,
-			State:         stateOf(p).String(),
-			Voter:         p.Voter,
-			StoredBytes:   p.Stored,
-			CapacityBytes: p.Capacity,
-			LatencyNS:     int64(n.pool.Stats(p.ID).Put),
-		})
+		s.Peers = append(s.Peers, n.peerStatus(p))
 	}
 	s.Self.Ready, s.Self.Reason = n.ready()
 	s.Cluster.Health, s.Cluster.Reason = n.health(v, s)
+	if who := n.refusers(); len(who) > 0 {
+		s.Cluster.Reason = n.disowned(who)
+	}
 	return s, nil
+}
+
+func (n *Node) peerStatus(p cluster.Peer) admin.PeerStatus {
+	return admin.PeerStatus{
+		ID:            p.ID.String(),
+		Name:          p.Name,
+		Addr:          p.Addr,
+		Zone:          p.Zone,
+		State:         stateOf(p).String(),
+		Voter:         p.Voter,
+		StoredBytes:   p.Stored,
+		CapacityBytes: p.Capacity,
+		LatencyNS:     int64(n.pool.Stats(p.ID).Put),
+	}
+}
+
+// PeerInfo implements admin.Node.
+func (n *Node) PeerInfo(_ context.Context, who string) (i admin.PeerInfo, err error) {
+	p, err := n.member("peer info", who)
+	if err != nil {
+		return i, err
+	}
+	all, _, err := n.partingOf(p.ID)
+	if err != nil {
+		return i, err
+	}
+	g := n.group.Status()
+	i = admin.PeerInfo{
+		PeerStatus:  n.peerStatus(p),
+		Host:        p.Host,
+		Joined:      p.Joined,
+		Leader:      p.ID == g.Leader,
+		Lease:       slices.Contains(g.Holders, p.ID),
+		RTTNS:       int64(n.net.RTT(p.ID)),
+		HeldExtents: all.Held.Extents,
+		HeldBytes:   int64(all.Held.Blocks) * blockBytes,
+		OnlyExtents: all.Only.Extents,
+		OnlyBytes:   int64(all.Only.Blocks) * blockBytes,
+	}
+	if m, ok := g.Match[p.ID]; ok {
+		i.Log, i.Behind = m.Match, max(g.Last, m.Match)-m.Match
+	}
+	return i, nil
 }
 
 // stateOf is what to say of a member: the fact where there is one, else the belief.
@@ -105,7 +142,11 @@ func (n *Node) health(v cluster.View, s admin.Status) (health, reason string) {
 	}
 	var away []string
 	for _, p := range v.Peers {
-		if st := stateOf(p); st != cluster.Alive && st != cluster.Draining {
+		switch st := stateOf(p); st {
+		case cluster.Alive, cluster.Draining:
+		case cluster.Lost: // and removed once nothing depends on it
+			away = append(away, p.Name+" is leaving")
+		default:
 			away = append(away, p.Name+" is "+st.String())
 		}
 	}

@@ -23,6 +23,7 @@ func TestWhoVotes(t *testing.T) {
 		name    string
 		members []byte
 		dead    []byte // seen as dead
+		away    []byte // and for long
 		lost    []byte // declared so
 		lags    []byte
 		votes   []byte // now
@@ -47,6 +48,11 @@ func TestWhoVotes(t *testing.T) {
 		{name: "four, the dead candidate is passed over", members: []byte{1, 2, 3, 4}, dead: []byte{2}, votes: []byte{1}, self: 1, want: []byte{1, 3, 4}},
 		{name: "five, one candidate lags: not four", members: []byte{1, 2, 3, 4, 5}, lags: []byte{5}, votes: []byte{1, 2, 3}, self: 1, want: []byte{1, 2, 3}},
 		{name: "a dead voter stays", members: []byte{1, 2, 3, 4}, dead: []byte{3}, votes: []byte{1, 2, 3}, self: 1, want: []byte{1, 2, 3}},
+		{name: "one that has been away for long is replaced", members: []byte{1, 2, 3, 4}, dead: []byte{3}, away: []byte{3}, votes: []byte{1, 2, 3}, self: 1, want: []byte{1, 2, 4}},
+		{name: "away for long, and nobody to replace it", members: []byte{1, 2, 3}, dead: []byte{3}, away: []byte{3}, votes: []byte{1, 2, 3}, self: 1, want: []byte{1, 2, 3}},
+		{name: "away for long, and the other is away too", members: []byte{1, 2, 3, 4}, dead: []byte{3, 4}, away: []byte{3}, votes: []byte{1, 2, 3}, self: 1, want: []byte{1, 2, 3}},
+		{name: "away for long, and the other lags", members: []byte{1, 2, 3, 4}, dead: []byte{3}, away: []byte{3}, lags: []byte{4}, votes: []byte{1, 2, 3}, self: 1, want: []byte{1, 2, 3}},
+		{name: "two of five away for long, one can replace", members: []byte{1, 2, 3, 4, 5, 6}, dead: []byte{4, 5}, away: []byte{4, 5}, votes: []byte{1, 2, 3, 4, 5}, self: 1, want: []byte{1, 2, 3, 6, 5}},
 		{name: "a lost voter is replaced", members: []byte{1, 2, 3, 4}, lost: []byte{3}, votes: []byte{1, 2, 3}, self: 1, want: []byte{1, 2, 4}},
 		{name: "a removed voter is replaced", members: []byte{1, 2, 4}, votes: []byte{1, 2, 3}, self: 1, want: []byte{1, 2, 4}},
 		{name: "a lost voter counts until another can vote: not two", members: []byte{1, 2, 3, 4}, lost: []byte{3}, dead: []byte{4}, votes: []byte{1, 2, 3}, self: 1, want: []byte{1, 2, 3}},
@@ -70,7 +76,7 @@ func TestWhoVotes(t *testing.T) {
 			}
 			peers, st.Match[pid(n)] = append([]cluster.Peer{p}, peers...), m
 		}
-		voters, learners := planVoters(peers, st)
+		voters, learners := planVoters(peers, st, pids(c.away...))
 		if !sameIDs(voters, pids(c.want...)) {
 			t.Errorf("%s: %v vote", c.name, voters)
 		}
@@ -107,7 +113,7 @@ func TestPlansAreSound(t *testing.T) {
 		if n := len(st.Voters); n == 0 || n == 2 || st.Voters[0] != st.Self {
 			continue
 		}
-		voters, learners := planVoters(peers, st)
+		voters, learners := planVoters(peers, st, nil)
 		if len(voters) == 2 {
 			t.Fatalf("%015b: %v of %v", bits, voters, st.Voters)
 		}
@@ -115,7 +121,7 @@ func TestPlansAreSound(t *testing.T) {
 			peers[i].State != cluster.Lost && !slices.Contains(voters, st.Self) {
 			t.Fatalf("%015b: the leader is dropped: %v", bits, voters)
 		}
-		if again, _ := planVoters(peers, raft.Status{Self: st.Self, Voters: voters, Learners: learners, Commit: st.Commit, Match: st.Match}); len(voters) > 0 && !sameIDs(again, voters) {
+		if again, _ := planVoters(peers, raft.Status{Self: st.Self, Voters: voters, Learners: learners, Commit: st.Commit, Match: st.Match}, nil); len(voters) > 0 && !sameIDs(again, voters) {
 			t.Fatalf("%015b: %v, then %v", bits, voters, again)
 		}
 	}

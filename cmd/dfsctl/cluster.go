@@ -123,26 +123,6 @@ func dash(s string) string {
 	return s
 }
 
-func (x *ctl) peer() *cobra.Command {
-	list := &cobra.Command{Use: "list", Short: "the members", Args: cobra.NoArgs}
-	list.RunE = func(c *cobra.Command, _ []string) error {
-		client, err := x.client(c)
-		if err != nil {
-			return err
-		}
-		st, err := client.Status(c.Context())
-		if err != nil {
-			return notRunning(client, err)
-		}
-		doc := struct {
-			Schema int                `json:"schema"`
-			Peers  []admin.PeerStatus `json:"peers"`
-		}{admin.Schema, st.Peers}
-		return x.answer(c, doc, func(w io.Writer) { peersText(w, st) })
-	}
-	return cli.Group(&cobra.Command{Use: "peer", Short: "the machines of the cluster"}, list)
-}
-
 func (x *ctl) wait() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "wait ready|healthy|durable PATH",

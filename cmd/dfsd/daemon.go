@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"log/slog"
+	"strconv"
+	"time"
 
 	"dfs/cluster/admin"
+	"dfs/cluster/fault"
 	"dfs/cluster/node"
 	"dfs/cmd/internal/cli"
 )
@@ -25,6 +28,25 @@ type Config struct {
 	Existing  bool   // this peer has served: a directory without its identity is no place to begin anew
 	OldKernel bool   // take the path of kernels before 6.16
 	Version   string
+
+	// For tests of what takes long or much elsewhere.
+	VoterGrace time.Duration // DFS_VOTER_GRACE
+	LogKeep    uint64        // DFS_LOG_KEEP
+}
+
+// readTuning reads the variables that have no flag.
+func (c *Config) readTuning(env cli.Env) (err error) {
+	if text, ok := env("DFS_VOTER_GRACE"); ok {
+		if c.VoterGrace, err = cli.ParseDuration(text); err != nil {
+			return fault.Wrap("DFS_VOTER_GRACE", err)
+		}
+	}
+	if text, ok := env("DFS_LOG_KEEP"); ok {
+		if c.LogKeep, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return fault.New("DFS_LOG_KEEP", fault.Invalid, "%q is no number of entries", text)
+		}
+	}
+	return nil
 }
 
 // newDaemon opens the peer, and with a token joins the cluster first. It is a variable for tests.
@@ -43,6 +65,8 @@ var newDaemon = func(ctx context.Context, cfg Config, log *slog.Logger) (Daemon,
 		CutOff:     cfg.CutOffAfter,
 		OldKernel:  cfg.OldKernel,
 		Existing:   cfg.Existing,
+		VoterGrace: cfg.VoterGrace,
+		LogKeep:    cfg.LogKeep,
 		Version:    cfg.Version,
 		Log:        log,
 	})

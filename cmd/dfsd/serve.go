@@ -43,6 +43,9 @@ func serveCommand() *cobra.Command {
 		}
 		cfg.Version = version
 		cfg.OldKernel = os.Getenv("DFS_FORCE_OLD_KERNEL") == "1"
+		if err := cfg.readTuning(os.LookupEnv); err != nil {
+			return err
+		}
 		return serve(ctx, stop, cfg, newLog(cfg.LogLevel))
 	}
 	return c

@@ -3,8 +3,10 @@ package peer
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,6 +68,14 @@ type LinkState struct {
 	RTT   time.Duration // smoothed; zero when never measured
 	Fails int           // dials that failed since it was last up
 	Err   error         // why the last one failed; nil when up
+
+	Refused bool // the last one failed because the peer does not take this one for a member
+}
+
+// refused reports whether the other side has refused our certificate: an alert of TLS, as the standard library reports it.
+func refused(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error" && strings.Contains(op.Err.Error(), "certificate")
 }
 
 // Links returns the state of every link that was ever wanted, by id.
@@ -83,6 +93,7 @@ func (n *Net) Links() []LinkState {
 		s := LinkState{Peer: p.peer, RTT: time.Duration(l.rtt.Load()), Fails: p.fails, Err: p.failed}
 		s.Up = p.conn != nil && p.conn.ctx.Err() == nil
 		p.mu.Unlock()
+		s.Refused = !s.Up && refused(s.Err)
 		states = append(states, s)
 	}
 	slices.SortFunc(states, func(a, b LinkState) int { return a.Peer.Compare(b.Peer) })

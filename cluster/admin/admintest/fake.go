@@ -190,6 +190,37 @@ func (f *Fake) Events(_ context.Context, after uint64) (admin.Events, error) {
 	return e, nil
 }
 
+func (f *Fake) RemovePeer(_ context.Context, ask admin.RemoveAsk) (admin.Removal, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, p := range f.status.Peers {
+		if p.Name != ask.Peer && p.ID != ask.Peer {
+			continue
+		}
+		r := admin.Removal{ID: p.ID, Name: p.Name, State: p.State, HeldExtents: 3, HeldBytes: 3 << 20}
+		if p.State == "alive" && !ask.Yes {
+			return r, fault.New("peer remove", fault.Refused, "%s is alive", p.Name)
+		}
+		if !ask.DryRun {
+			f.status.Peers = slices.Delete(slices.Clone(f.status.Peers), i, i+1)
+			r.Removed = true
+		}
+		return r, nil
+	}
+	return admin.Removal{}, fault.New("peer remove", fault.NotExist, "no member is called %q", ask.Peer)
+}
+
+func (f *Fake) PeerInfo(_ context.Context, peer string) (admin.PeerInfo, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.status.Peers {
+		if p.Name == peer || strings.HasPrefix(p.ID, peer) {
+			return admin.PeerInfo{PeerStatus: p, Joined: 1, HeldExtents: 3, HeldBytes: 3 << 20}, nil
+		}
+	}
+	return admin.PeerInfo{}, fault.New("peer info", fault.NotExist, "no member is called %q", peer)
+}
+
 func (f *Fake) Metrics() []admin.Metric {
 	return []admin.Metric{{Name: "dfs_reads_total", Help: "Reads.", Counter: true,
 		Labels: []admin.Label{{Name: "kind", Value: "local"}}, Value: 3}}
