@@ -45,11 +45,8 @@ type Node interface {
 	// Leave ends this peer's membership. fault.Refused when that would lose data.
 	Leave(ctx context.Context) error
 
+	Membership
 	Integrity
-	// RemovePeer ends another member's membership: at once where that one is dead, else when all it holds is copied and
-	// its vote given to another. fault.Refused, with the Removal filled, says what would be lost, or that it is there.
-	RemovePeer(ctx context.Context, ask RemoveAsk) (Removal, error)
-	PeerInfo(ctx context.Context, peer string) (PeerInfo, error) // by name, id or the beginning of one
 
 	// Metrics returns the peer's figures at this moment.
 	Metrics() []Metric

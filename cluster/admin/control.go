@@ -31,8 +31,8 @@ type question struct {
 	Path    Path          `json:"path,omitempty"`
 	Text    string        `json:"text,omitempty"` // of a layout, a token id, or what to wait for
 	Token   *TokenAsk     `json:"token,omitempty"`
-	Quick   bool          `json:"quick,omitempty"`      // of fsck
-	After   uint64        `json:"after,omitempty"`      // of events
+	Quick   bool          `json:"quick,omitempty"` // of fsck
+	After   uint64        `json:"after,omitempty"` // of events
 	Remove  *RemoveAsk    `json:"remove,omitempty"`
 	Timeout time.Duration `json:"timeout_ns,omitempty"` // of wait; 0 is for ever
 }

@@ -1,5 +1,17 @@
 package admin
 
+import "context"
+
+// Membership is what is asked about other members.
+type Membership interface {
+	// RemovePeer ends another member's membership: at once where that one is dead, else when all it holds is copied and
+	// its vote given to another. fault.Refused says what would be lost, or that it is there.
+	RemovePeer(ctx context.Context, ask RemoveAsk) (Removal, error)
+
+	// PeerInfo tells of a member, by name, id or the beginning of one. fault.NotExist.
+	PeerInfo(ctx context.Context, peer string) (PeerInfo, error)
+}
+
 // RemoveAsk is which member is to go, and how far that may go.
 type RemoveAsk struct {
 	Peer      string `json:"peer"`       // name, id or the beginning of one
