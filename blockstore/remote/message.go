@@ -2,6 +2,7 @@ package remote
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"dfs/blockstore"
 	"dfs/cluster/fault"
@@ -45,6 +46,11 @@ func (m *put) Kind() wire.Kind {
 }
 
 func (m *put) Append(b []byte) []byte {
+	size := 0
+	for i := range m.batches {
+		size += 64 + 4*len(m.batches[i].Sums)
+	}
+	b = slices.Grow(b, size)
 	b = wire.AppendUint(b, uint64(len(m.batches)))
 	for i := range m.batches {
 		x := &m.batches[i]
@@ -125,7 +131,7 @@ type blocks struct {
 
 func (*blocks) Kind() wire.Kind { return kindBlocks }
 
-func (m *blocks) Append(b []byte) []byte { return appendSums(b, m.sums) }
+func (m *blocks) Append(b []byte) []byte { return appendSums(slices.Grow(b, 4*len(m.sums)+4), m.sums) }
 
 func (m *blocks) Decode(b []byte) error {
 	r := wire.NewReader(b)

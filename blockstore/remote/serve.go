@@ -21,6 +21,7 @@ func Handler(s blockstore.Store) peer.Handler {
 		switch kind {
 		case kindPut, kindHard:
 			m := put{hard: kind == kindHard}
+			defer body.Reuse() // a store keeps nothing of a put
 			if err := body.Into(&m); err != nil {
 				return nil, err
 			}

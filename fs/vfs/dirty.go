@@ -55,7 +55,8 @@ func (d *dirty) writeWindow(w, off int64, p []byte) {
 		r.data = append(grown(r.data, len(rest), (w+1)*windowBytes-r.off), rest...)
 		d.cost += int64(len(rest))
 	} else {
-		runs = slices.Insert(runs, i, run{off: off, data: slices.Clone(p)})
+		data := grown(nil, len(p), max(int64(len(p)), 1))
+		runs = slices.Insert(runs, i, run{off: off, data: append(data, p...)})
 		d.cost += int64(len(p)) + runCost
 	}
 	// What follows and is now covered goes, in whole or at its head.
@@ -78,6 +79,9 @@ func grown(data []byte, n int, limit int64) []byte {
 		return data
 	}
 	size := min(int64(max(2*cap(data), len(data)+n, 4096)), limit)
+	if size >= largeRun {
+		return append(newWindow(), data...)
+	}
 	return append(make([]byte, 0, size), data...)
 }
 

@@ -19,6 +19,7 @@ type batch struct {
 	runs     []run
 	tail     []byte
 	cost     int64
+	lent     bool  // a reader has some of runs' memory; under node.mu
 	end      int64 // byte after the last one written; 0 none
 	extend   int64
 	mtime    meta.Time
@@ -187,6 +188,10 @@ func (f *FS) run(ctx context.Context, n *node, b *batch) error {
 			n.granted, n.queued = false, false
 		}
 		f.dirty.Add(-b.cost)
+		if !b.lent {
+			reuse(b.runs)
+		}
+		b.runs = nil
 	default:
 		n.err = err
 		n.errSeq++

@@ -65,7 +65,8 @@ func (n *node) layLocked(at, written uint64, off, size int64) (l layer, wait <-c
 	for _, b := range n.inflight {
 		for _, r := range b.runs {
 			if c, ok := r.clip(max(off, b.from), off+size); ok {
-				l.own = append(l.own, c) // immutable while under way
+				l.own = append(l.own, c) // immutable while under way, and then the reader's
+				b.lent = true
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"sync"
 
 	"dfs/cluster/fault"
 )
@@ -169,8 +170,34 @@ func (f *FrameReader) Body(h Header) (Body, error) {
 	if crc32.Update(h.part, castagnoli, fields) != h.sum {
 		return Body{}, fault.New("frame", fault.Corrupt, "%v of kind %v", h.Type, h.Kind)
 	}
-	payload, err := readSteps(f.r, h.Payload)
-	return Body{Fields: fields, Payload: payload}, err
+	payload, err := readPayload(f.r, h.Payload)
+	return Body{Fields: fields, Payload: payload, spare: cap(payload) == spareBytes}, err
+}
+
+// spares is memory of payloads that was given back. What lies there is paid for, so it needs no steps.
+var spares sync.Pool // of *[spareBytes]byte
+
+const (
+	spareBytes = 4 << 20
+	spareFor   = 512 << 10 // smaller payloads get memory of their own
+)
+
+func readPayload(r io.Reader, n int) ([]byte, error) {
+	if n < spareFor || n > spareBytes {
+		return readSteps(r, n)
+	}
+	s, _ := spares.Get().(*[spareBytes]byte)
+	if s == nil {
+		return readSteps(r, n)
+	}
+	if _, err := io.ReadFull(r, s[:n]); err != nil {
+		spares.Put(s)
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	return s[:n], nil
 }
 
 // Steps of memory while a body arrives: the first is taken on the header's word, each next is at most stepGrowth
@@ -196,7 +223,12 @@ func readSteps(r io.Reader, n int) ([]byte, error) {
 		if got == n {
 			return b, nil
 		}
-		next := make([]byte, min(n, got*stepGrowth))
+		size := min(n, got*stepGrowth)
+		room := size
+		if got*stepGrowth == spareBytes {
+			room = spareBytes // to be reused
+		}
+		next := make([]byte, size, room)
 		copy(next, b)
 		b = next
 	}

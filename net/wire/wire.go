@@ -41,6 +41,16 @@ func (k Kind) String() string { return fmt.Sprintf("%#03x", uint16(k)) }
 type Body struct {
 	Fields  []byte
 	Payload []byte // empty unless the kind is a Bulk
+
+	spare bool // Payload's memory can be reused
+}
+
+// Reuse gives back the payload's memory, for payloads to come. It is for receivers that have kept nothing of it.
+func (b *Body) Reuse() {
+	if b.spare {
+		spares.Put((*[spareBytes]byte)(b.Payload[:spareBytes]))
+		b.Payload, b.spare = nil, false
+	}
 }
 
 // Into decodes the body into m, payload included.
