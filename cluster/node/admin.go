@@ -132,6 +132,7 @@ func (n *Node) Metrics() []admin.Metric {
 		{Name: "dfs_file_bytes", Help: "Bytes of file data, copies not counted.", Value: float64(u.Blocks) * blockBytes},
 		{Name: "dfs_extents", Help: "Extents of the drive.", Value: float64(u.Extents)},
 		{Name: "dfs_below_target_bytes", Help: "Bytes with fewer copies than asked for.", Value: float64(u.BelowBlocks) * blockBytes},
+		{Name: "dfs_defragmented_bytes_total", Help: "Bytes this peer has rewritten as fewer, larger extents.", Counter: true, Value: float64(n.gathered.Load())},
 		{Name: "dfs_store_live_bytes", Help: "Bytes of live blocks in this peer's store.", Value: float64(b.Live)},
 		{Name: "dfs_store_disk_bytes", Help: "Bytes the store's files take.", Value: float64(b.Disk)},
 	}

@@ -39,6 +39,7 @@ type Config struct {
 	OldKernel  bool          // take the path for kernels before 6.16 (tests)
 	VoterGrace time.Duration // a voter that is away for so long is replaced; default 5 min
 	LogKeep    uint64        // entries of the log kept for peers that are away; 0 many. Few make them catch up by snapshot (tests)
+	Calm       time.Duration // a part of a file is not written for so long before its many pieces become few; default 1 min
 	Existing   bool          // a peer has lived in Data before: do not begin anew there
 	Version    string
 	Log        *slog.Logger

@@ -67,6 +67,8 @@ type Node struct {
 	raising   atomic.Bool                  // copies are being made
 	leaving   atomic.Bool                  // its own Leave is under way, or over
 	synced    atomic.Uint64
+	gathered  atomic.Int64 // bytes defragmented here
+	crowds    chan crowd
 	dropped   atomic.Uint64
 	entry     []meta.Change // of the entry being applied; only on the applying goroutine
 	admitted  bool          // the state has said that this peer is a member; likewise
@@ -90,6 +92,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, log: cfg.Log,
 		words:   map[cluster.PeerID]repair.Word{},
+		crowds:  make(chan crowd, crowdQueue),
 		remotes: map[cluster.PeerID]blockstore.Store{},
 		lapsed:  make(chan struct{}, 1),
 		gone:    make(chan struct{}),
@@ -287,7 +290,10 @@ func (n *Node) openBlocks() (err error) {
 			Self:    n.id.ID(),
 			Recall:  n.recall,
 			Statfs:  n.space,
-			Log:     n.log,
+
+			Crowded:  n.crowded,
+			CrowdMax: crowdMax,
+			Log:      n.log,
 		})
 	}
 	return nil

@@ -92,6 +92,8 @@ func (n *Node) run(ctx context.Context, fail context.CancelCauseFunc) error {
 	chores.run("own chores", n.ownChores)
 	chores.run("leader's chores", n.leaderChores)
 	chores.run("sweep", n.sweep)
+	chores.run("defragmentation", n.defragment)
+	chores.run("gathering", n.gather)
 	chores.run("healer", n.healer.Run)
 	chores.run("scrub", n.scrubber.Run)
 	chores.run("word of bad replicas", n.tell)

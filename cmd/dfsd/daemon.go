@@ -32,6 +32,7 @@ type Config struct {
 	// For tests of what takes long or much elsewhere.
 	VoterGrace time.Duration // DFS_VOTER_GRACE
 	LogKeep    uint64        // DFS_LOG_KEEP
+	Calm       time.Duration // DFS_DEFRAG_AFTER
 }
 
 // readTuning reads the variables that have no flag.
@@ -39,6 +40,11 @@ func (c *Config) readTuning(env cli.Env) (err error) {
 	if text, ok := env("DFS_VOTER_GRACE"); ok {
 		if c.VoterGrace, err = cli.ParseDuration(text); err != nil {
 			return fault.Wrap("DFS_VOTER_GRACE", err)
+		}
+	}
+	if text, ok := env("DFS_DEFRAG_AFTER"); ok {
+		if c.Calm, err = cli.ParseDuration(text); err != nil {
+			return fault.Wrap("DFS_DEFRAG_AFTER", err)
 		}
 	}
 	if text, ok := env("DFS_LOG_KEEP"); ok {
@@ -67,6 +73,7 @@ var newDaemon = func(ctx context.Context, cfg Config, log *slog.Logger) (Daemon,
 		Existing:   cfg.Existing,
 		VoterGrace: cfg.VoterGrace,
 		LogKeep:    cfg.LogKeep,
+		Calm:       cfg.Calm,
 		Version:    cfg.Version,
 		Log:        log,
 	})

@@ -94,7 +94,7 @@ func (h *history) pick() (meta.Ino, bool) {
 }
 
 func (h *history) step() {
-	switch h.rng.IntN(12) {
+	switch h.rng.IntN(13) {
 	case 0:
 		if len(h.files) < 4 {
 			h.made++
@@ -134,12 +134,37 @@ func (h *history) step() {
 		h.settle()
 	case 10:
 		h.bury()
+	case 12:
+		h.gather()
 	case 11:
 		if h.rng.IntN(3) == 0 {
 			h.endSession()
 		}
 		h.sweepAll()
 	}
+}
+
+// gather has a file defragmented, while others write it now and then.
+func (h *history) gather() {
+	ino, ok := h.pick()
+	if !ok {
+		return
+	}
+	h.before = nil
+	if h.rng.IntN(2) == 0 {
+		once := true
+		h.before = func(meta.Op) {
+			h.mu.Lock()
+			now := once
+			once = false
+			h.mu.Unlock()
+			if now {
+				h.overwrite()
+			}
+		}
+	}
+	_, _ = h.Gather(ctx, ino, 0) // it may be in conflict, or lack peers
+	h.before = nil
 }
 
 func (h *history) overwrite() {

@@ -90,6 +90,11 @@ func (f *FS) answer(n *node, b *batch, op *meta.Commit, res meta.Result, from in
 	if err != nil {
 		return
 	}
+	if f.o.Crowded != nil {
+		for _, off := range n.crowdLocked(op.Extents, f.o.CrowdMax) {
+			f.o.Crowded(n.ino, off)
+		}
+	}
 	s := &settled{index: res.Index, extents: op.Extents, end: op.End, mtime: op.Mtime, attrs: op.Attrs}
 	for _, r := range b.runs {
 		if c, ok := r.clip(b.from, from); ok {

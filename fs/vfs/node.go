@@ -36,6 +36,7 @@ type node struct {
 	err      error        // of the newest failed flush
 	errSeq   uint64       // counts failed flushes
 	failed   int          // flushes in a row that failed
+	crowds   map[int64]int
 }
 
 // pin returns the node of ino, making it if need be. unpin it.

@@ -117,6 +117,11 @@ type Options struct {
 	// nothing is tried in the background. fault.ReadOnly says that reads are answered all the same, from a state that others
 	// may have left behind. nil: always connected.
 	CutOff func() error
+	// Crowded is told of a window of a file, 4 MiB at off, to which this mount has committed more than CrowdMax extents. It must
+	// not block, nor call back. nil: nobody is told.
+	Crowded  func(ino meta.Ino, off int64)
+	CrowdMax int // default 1024
+
 	// Statfs returns the bytes the drive can hold, and of those what can still be written. nil: 1 TiB free.
 	Statfs func() (total, free int64)
 }
@@ -138,6 +143,9 @@ func (o *Options) setDefaults() {
 	set(&o.Idle, time.Second)
 	set(&o.FlushTimeout, time.Minute)
 	set(&o.RecallWait, o.FlushTimeout)
+	if o.CrowdMax == 0 {
+		o.CrowdMax = 1024
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
