@@ -141,6 +141,7 @@ type Where struct {
 	Size    int64    `json:"size"`
 	Layout  Layout   `json:"layout"`
 	Extents []Extent `json:"extents"`
+	Next    int64    `json:"next,omitempty"` // the list goes on there; 0 it is whole
 }
 
 // Extent is one piece of a file.
@@ -169,7 +170,8 @@ type FileStat struct {
 	GID     uint32    `json:"gid"`
 	Nlink   uint32    `json:"nlink"`
 	Size    int64     `json:"size"`
-	Blocks  uint64    `json:"blocks"` // of 512 bytes; holes are not counted
+	Blocks  uint64    `json:"blocks"`  // of 512 bytes; holes are not counted
+	Extents uint64    `json:"extents"` // that they lie in: records in the metadata
 	Mtime   time.Time `json:"mtime"`
 	Ctime   time.Time `json:"ctime"`
 	Changed uint64    `json:"changed"` // log index of the last change of attributes

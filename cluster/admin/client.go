@@ -38,8 +38,10 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, c.ask(ctx, "status", question{}, &s)
 }
 
-func (c *Client) Where(ctx context.Context, path string) (w Where, err error) {
-	return w, c.ask(ctx, "where", question{Path: Path(path)}, &w)
+func (c *Client) Where(ctx context.Context, path string) (Where, error) {
+	return AllOf(func(from int64) (w Where, err error) {
+		return w, c.ask(ctx, "where", question{Path: Path(path), From: from}, &w)
+	})
 }
 
 func (c *Client) Stat(ctx context.Context, path string) (s FileStat, err error) {

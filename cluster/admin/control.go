@@ -30,6 +30,7 @@ const (
 type question struct {
 	Path    Path          `json:"path,omitempty"`
 	Text    string        `json:"text,omitempty"` // of a layout, a token id, or what to wait for
+	From    int64         `json:"from,omitempty"` // of where: an offset
 	Token   *TokenAsk     `json:"token,omitempty"`
 	Quick   bool          `json:"quick,omitempty"` // of fsck
 	After   uint64        `json:"after,omitempty"` // of events
@@ -57,7 +58,9 @@ func (c *control) verbs() map[string]func(context.Context, question) (any, error
 	n := c.node
 	return map[string]func(context.Context, question) (any, error){
 		"status": func(ctx context.Context, _ question) (any, error) { return c.status(ctx) },
-		"where":  func(ctx context.Context, q question) (any, error) { return stamped(n.Where(ctx, string(q.Path))) },
+		"where": func(ctx context.Context, q question) (any, error) {
+			return stamped(whereFrom(ctx, n, string(q.Path), q.From))
+		},
 		"stat":   func(ctx context.Context, q question) (any, error) { return stamped(n.Stat(ctx, string(q.Path))) },
 		"layout": func(ctx context.Context, q question) (any, error) { return stamped(n.Layout(ctx, string(q.Path))) },
 		"setlayout": func(ctx context.Context, q question) (any, error) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"dfs/blockstore"
 	"dfs/blockstore/runs"
 	"dfs/cluster"
@@ -80,9 +82,14 @@ func (n *Node) at(path string, fn func(*meta.Image, meta.Inode) error) error {
 
 // Stat implements admin.Node.
 func (n *Node) Stat(_ context.Context, path string) (s admin.FileStat, err error) {
-	err = n.at(path, func(_ *meta.Image, i meta.Inode) error {
+	err = n.at(path, func(v *meta.Image, i meta.Inode) error {
+		extents, err := v.CountOf(i.Ino)
+		if err != nil {
+			return err
+		}
 		s = admin.FileStat{
-			Path: path, Ino: uint64(i.Ino), Type: typeText[i.Type], Mode: fmt.Sprintf("%04o", i.Mode),
+			Extents: extents,
+			Path:    path, Ino: uint64(i.Ino), Type: typeText[i.Type], Mode: fmt.Sprintf("%04o", i.Mode),
 			UID: i.UID, GID: i.GID, Nlink: i.Nlink, Size: i.Size, Blocks: i.Blocks,
 			Mtime: time.Unix(0, int64(i.Mtime)).UTC(), Ctime: time.Unix(0, int64(i.Ctime)).UTC(),
 			Changed: i.Changed, Written: i.Written, Layout: n.layoutOf(i.Wish),
@@ -170,24 +177,44 @@ func (n *Node) SetLayout(ctx context.Context, path, text string) (admin.Layout, 
 }
 
 // Where implements admin.Node: it has every peer read its replicas of every extent.
-func (n *Node) Where(ctx context.Context, path string) (w admin.Where, err error) {
+func (n *Node) Where(ctx context.Context, path string) (admin.Where, error) {
+	return admin.AllOf(func(from int64) (admin.Where, error) { return n.WhereFrom(ctx, path, from) })
+}
+
+// Bounds of one page of Where.
+const (
+	wherePage  = 16 << 10 // extents
+	whereAsked = 16       // replicas read at once
+)
+
+// WhereFrom implements admin.Pager.
+func (n *Node) WhereFrom(ctx context.Context, path string, from int64) (w admin.Where, err error) {
 	err = n.at(path, func(v *meta.Image, i meta.Inode) error {
 		if i.Type == meta.Dir {
 			return fault.New(path, fault.IsDir, "say which file in it")
 		}
 		w = admin.Where{Path: path, Ino: uint64(i.Ino), Size: i.Size, Layout: n.layoutOf(i.Wish), Extents: []admin.Extent{}}
-		m, err := v.Extents(i.Ino, 0, i.Size)
+		m, err := v.ExtentsFrom(i.Ino, from, wherePage+1)
 		if err != nil {
 			return err
 		}
+		if len(m) > wherePage {
+			w.Next = m[wherePage].Off
+			m = m[:wherePage]
+		}
+		var asked errgroup.Group
+		asked.SetLimit(whereAsked)
 		for _, e := range m {
-			x := admin.Extent{Offset: e.Off, Blocks: int(e.Span.Count), ID: e.Span.Extent.String(), Replicas: []admin.Replica{}}
-			for _, p := range e.Layout.Peers {
-				x.Replicas = append(x.Replicas, admin.Replica{Peer: p.String(), State: n.replicaState(ctx, p, e.Span)})
+			x := admin.Extent{Offset: e.Off, Blocks: int(e.Span.Count), ID: e.Span.Extent.String(), Replicas: make([]admin.Replica, len(e.Layout.Peers))}
+			for k, p := range e.Layout.Peers {
+				asked.Go(func() error {
+					x.Replicas[k] = admin.Replica{Peer: p.String(), State: n.replicaState(ctx, p, e.Span)}
+					return ctx.Err()
+				})
 			}
 			w.Extents = append(w.Extents, x)
 		}
-		return ctx.Err()
+		return asked.Wait()
 	})
 	return w, err
 }

@@ -82,7 +82,7 @@ func (x *ctl) stat() *cobra.Command {
 		}
 		return x.answer(c, doc, func(w io.Writer) {
 			fmt.Fprintf(w, "%s: %s, %d bytes, mode %s, owner %d:%d\n", named(doc.Path, doc.Name), doc.Type, doc.Size, doc.Mode, doc.UID, doc.GID)
-			fmt.Fprintf(w, "inode\t%d, %d links, %d blocks of 512 bytes\n", doc.Ino, doc.Nlink, doc.Blocks)
+			fmt.Fprintf(w, "inode\t%d, %d links, %d blocks of 512 bytes in %d extents\n", doc.Ino, doc.Nlink, doc.Blocks, doc.Extents)
 			fmt.Fprintf(w, "modified\t%s\n", doc.Mtime.Local().Format(time.RFC3339Nano))
 			fmt.Fprintf(w, "changed\t%s\n", doc.Ctime.Local().Format(time.RFC3339Nano))
 			fmt.Fprintf(w, "log\tattributes at index %d, bytes at index %d\n", doc.Changed, doc.Written)

@@ -118,6 +118,44 @@ func (v *Image) Extents(ino Ino, off, n int64) (extent.Map, error) {
 	return m, err
 }
 
+// ExtentsFrom returns up to limit extents of a file, in order: those that end after off.
+func (v *Image) ExtentsFrom(ino Ino, off int64, limit int) (m extent.Map, err error) {
+	node, err := v.Stat(ino)
+	if err != nil {
+		return nil, err
+	}
+	cs, err := loadCuts(v.r, &node)
+	if err != nil {
+		return nil, err
+	}
+	err = scanRecords(v.r, ino, max(off, 0), func(rec record) bool {
+		if !cs.doomed(rec) {
+			m = append(m, rec.Extent)
+		}
+		return len(m) < limit
+	})
+	return m, err
+}
+
+// CountOf returns how many extents a file lies in.
+func (v *Image) CountOf(ino Ino) (n uint64, err error) {
+	node, err := v.Stat(ino)
+	if err != nil {
+		return 0, err
+	}
+	cs, err := loadCuts(v.r, &node)
+	if err != nil {
+		return 0, err
+	}
+	err = scanRecords(v.r, ino, 0, func(rec record) bool {
+		if !cs.doomed(rec) {
+			n++
+		}
+		return true
+	})
+	return n, err
+}
+
 func (v *Image) Usage() (Usage, error) {
 	t, err := readCounters(v.r)
 	if err != nil {
