@@ -127,6 +127,7 @@ func (n *Node) Metrics() []admin.Metric {
 		{Name: "dfs_raft_term", Help: "Term of the log.", Value: float64(st.Term)},
 		{Name: "dfs_raft_applied_index", Help: "Newest log index applied here.", Value: float64(st.Applied)},
 		{Name: "dfs_raft_commit_index", Help: "Newest log index known to be committed.", Value: float64(st.Commit)},
+		{Name: "dfs_raft_first_index", Help: "Oldest log index kept here.", Value: float64(st.First)},
 		{Name: "dfs_raft_released_index", Help: "Log index up to which every mount has taken changes in.", Value: float64(st.Released.Prefix)},
 		{Name: "dfs_inodes", Help: "Inodes of the drive.", Value: float64(u.Inodes)},
 		{Name: "dfs_file_bytes", Help: "Bytes of file data, copies not counted.", Value: float64(u.Blocks) * blockBytes},

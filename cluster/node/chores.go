@@ -31,6 +31,9 @@ func (n *Node) ownChores(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+		if err := n.keepBook(); err != nil {
+			n.log.Warn("the members are not remembered", "err", err)
+		}
 		if n.roster.tick() {
 			n.net.Recheck()
 		}

@@ -13,6 +13,7 @@
 //	log/          the raft log
 //	state/        badger: the replicated state, made whole by the log
 //	blocks/       segments and their index
+//	members.json  who the members were and where, for a peer that has lost its state
 //	parts.json    that these were all there once, and whose they are
 //	flags.json    flags of the last start
 //	control.sock  the control socket

@@ -72,6 +72,7 @@ type Node struct {
 	dropped   atomic.Uint64
 	entry     []meta.Change // of the entry being applied; only on the applying goroutine
 	admitted  bool          // the state has said that this peer is a member; likewise
+	book      []byte        // as it was written last; of the peer's own chores
 	gone      chan struct{} // closed when it says that it is one no more
 
 	mu       sync.Mutex
@@ -134,7 +135,13 @@ func (n *Node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(known) == 0 {
+		known = n.readBook()
+	}
 	n.roster = newRoster(n.id.ID(), known)
+	if err := n.keepBook(); err != nil {
+		n.log.Warn("the members are not remembered", "err", err)
+	}
 	n.net.Serve(wire.KindRecall, wire.KindRecall, n.serveRecall)
 	if err := n.checkParts(); err != nil {
 		return err

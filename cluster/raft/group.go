@@ -69,6 +69,7 @@ type Group struct {
 	applier *jobs[applyJob]
 	shelf   shelf
 	durable atomic.Uint64 // the machine's checkpoint
+	looping atomic.Bool   // the core runs
 	told    uint64        // newest index given to OnApplied; of the goroutine that applies
 	closed  chan struct{} // closed when Run has ended
 

@@ -90,6 +90,7 @@ func (g *Group) loop(ctx, work context.Context) error {
 	stopping, patience := ctx.Done(), (<-chan time.Time)(nil)
 	defer g.inbox.stop()
 	g.inbox.start(func() {})
+	g.looping.Store(true)
 	for {
 		select {
 		case <-tick.C:
@@ -295,11 +296,15 @@ func (g *Group) ask(ctx context.Context, fn func()) error {
 	}
 }
 
-// Status returns the replica's state now; after Run has ended, its last.
+// Status returns the replica's state now; after Run has ended, its last. It never waits for other peers: one that still
+// fetches its state knows of nobody.
 func (g *Group) Status() Status {
 	select {
 	case <-g.closed:
 	default:
+		if !g.looping.Load() {
+			return Status{Self: g.o.Self, First: g.log.First(), Last: g.log.Last(), Applied: g.o.Machine.Applied()}
+		}
 		_ = g.ask(context.Background(), func() {
 			s := g.core.Status(g.o.Now())
 			g.mu.Lock()

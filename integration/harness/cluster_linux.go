@@ -51,11 +51,13 @@ type Peer struct {
 	Data, Mount, Log string
 	Admin            *admin.Client // its control socket
 
-	c     *Cluster
-	n     int
-	mu    sync.Mutex
-	cmd   *exec.Cmd     // `dfsd up` of its latest start
-	ended chan struct{} // closed when that has ended
+	c      *Cluster
+	n      int
+	left   bool   // is no member any more
+	listen string // of its first start
+	mu     sync.Mutex
+	cmd    *exec.Cmd     // `dfsd up` of its latest start
+	ended  chan struct{} // closed when that has ended
 }
 
 // Start runs a cluster of n peers and returns when it is healthy.
@@ -81,12 +83,8 @@ func Start(t testing.TB, n int, o Options) *Cluster {
 func (c *Cluster) Add() *Peer {
 	c.t.Helper()
 	token := ""
-	if len(c.peers) > 0 {
-		tok, err := c.peers[0].Admin.CreateToken(c.t.Context(), admin.TokenAsk{Uses: 1, TTL: time.Hour})
-		if err != nil {
-			c.t.Fatalf("token: %v", err)
-		}
-		token = tok.Text
+	if members := c.members(); len(members) > 0 {
+		token = members[0].Token()
 	}
 	return c.AddWith(token)
 }
@@ -98,21 +96,26 @@ func (c *Cluster) AddWith(token string) *Peer {
 	p := &Peer{c: c, n: n, Data: filepath.Join(c.o.Data, strconv.Itoa(n)), Mount: filepath.Join(c.dir, "mnt", strconv.Itoa(n)),
 		Log: filepath.Join(c.dir, fmt.Sprintf("log.%d", n))}
 	p.Admin = admin.NewClient(p.Data)
+	p.listen = "127.0.0.1:0"
+	if c.net != nil {
+		p.listen = c.net.plug()
+	}
+	c.peers = append(c.peers, p)
+	p.first(token)
+	p.WaitReady()
+	return p
+}
+
+// first starts a peer that remembers nothing: with a token it joins, without one it creates a cluster.
+func (p *Peer) first(token string) {
+	p.c.t.Helper()
 	args := []string{"up"}
 	if token != "" {
 		args = []string{"join", "-"}
 	}
-	listen := "127.0.0.1:0"
-	if c.net != nil {
-		listen = c.net.plug()
-	}
-	c.peers = append(c.peers, p)
-	args = append(args, "--data", p.Data, "--mount", p.Mount, "--name", fmt.Sprintf("peer-%d", n), "--listen", listen,
-		"--http", "127.0.0.1:0", "--plane", "127.0.0.1:0", "--copies", strconv.Itoa(c.o.Copies))
-	args = append(args, c.o.Args...)
-	p.start(token, args...)
-	p.WaitReady()
-	return p
+	args = append(args, "--data", p.Data, "--mount", p.Mount, "--name", fmt.Sprintf("peer-%d", p.n), "--listen", p.listen,
+		"--http", "127.0.0.1:0", "--plane", "127.0.0.1:0", "--copies", strconv.Itoa(p.c.o.Copies))
+	p.start(token, append(args, p.c.o.Args...)...)
 }
 
 // Peer returns peer i, counted from 1.
@@ -167,7 +170,7 @@ func (p *Peer) WaitReady() {
 // WaitHealthy returns when every peer finds the cluster healthy.
 func (c *Cluster) WaitHealthy() {
 	c.t.Helper()
-	for _, p := range c.peers {
+	for _, p := range c.members() {
 		if out, code := p.Ctl("wait", "healthy", "--timeout", healthyWithin.String()); code != 0 {
 			c.t.Fatalf("peer %d does not find the cluster healthy: %s", p.n, out)
 		}
@@ -313,10 +316,10 @@ func (c *Cluster) KillAll() {
 // RestartAll starts every peer again and returns when the cluster is healthy.
 func (c *Cluster) RestartAll() {
 	c.t.Helper()
-	for _, p := range c.peers {
+	for _, p := range c.members() {
 		p.Up()
 	}
-	for _, p := range c.peers {
+	for _, p := range c.members() {
 		p.WaitReady()
 	}
 	c.WaitHealthy()
