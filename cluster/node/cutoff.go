@@ -12,11 +12,16 @@ import (
 // cutOffAfter is Config.CutOff's default.
 const cutOffAfter = 15 * time.Second
 
+// stopped is the shortest time between two looks that says that this process did not run meanwhile, or its machine was
+// suspended: it has not waited for anybody.
+const stopped = 3 * time.Second
+
 // cutOff ends waiting for a cluster that this peer has not reached for long, where its owner wants that. Safe for
 // concurrent use.
 type cutOff struct {
 	mu      sync.Mutex
-	lost    time.Duration   // when the lease was last known to be held; boottime
+	lost    time.Duration   // when the lease was last known to be held, later by what this process was stopped since; boottime
+	looked  time.Duration   // when that was last looked at
 	ctx     context.Context // ended while cut off
 	release context.CancelFunc
 }
@@ -31,6 +36,10 @@ func newCutOff(now time.Duration) *cutOff {
 func (c *cutOff) look(held bool, now, after time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if gap := now - c.looked; c.looked > 0 && gap > stopped {
+		c.lost += gap
+	}
+	c.looked = now
 	switch {
 	case held:
 		c.lost = now

@@ -48,6 +48,7 @@ const (
 	cutOffAfter = 15 * time.Second
 	notifyMax   = 256 // notifies that wait in the kernel at once; each is a goroutine
 	poll        = 50 * time.Millisecond
+	stopped     = time.Second // Run looks around at every poll: a gap so long says that this process did not run
 )
 
 // Mu is a leaf: under it only Views is called, which opens a view and reads nothing. Telling is held while Took is called,
@@ -67,7 +68,8 @@ type Driver struct {
 	mount   *Mount
 	until   time.Duration // end of the lease; 0 none
 	held    bool          // until was set and the caches have not been dropped since
-	lostAt  time.Duration // when the last lease ended, or will
+	lostAt  time.Duration // when the last lease ended, or will; later by what this process was stopped since
+	looked  time.Duration // when Run last looked around; 0 never
 	changed chan struct{} // closed and replaced when a reader that waits should look again
 	work    chan struct{} // one slot: there are notifies, or a reset, to see to
 	due     []Notify      // for Run to send
@@ -285,7 +287,17 @@ func (d *Driver) CutOff() (since time.Duration, cut bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.o.Now()
-	return d.lostAt, d.o.WhenCutOff != Wait && !(d.held && now < d.until) && now-d.lostAt >= d.o.CutOffAfter
+	return d.lostAt, d.o.WhenCutOff != Wait && !(d.held && now < d.until) && d.patience(now) <= 0
+}
+
+// patience is how much longer operations wait for a lease. A process that was stopped, or whose machine was suspended, has
+// not waited meanwhile: it has yet to try.
+func (d *Driver) patience(now time.Duration) time.Duration {
+	left := d.lostAt + d.o.CutOffAfter - now
+	if d.looked > 0 && now-d.looked > stopped {
+		left = max(left, poll)
+	}
+	return left
 }
 
 // Read runs fn on a view in which obj may be answered now. It waits for the lease, and while the answer is not yet
@@ -323,7 +335,7 @@ func (d *Driver) view(ctx context.Context, obj Object) (v meta.View, cache, stal
 		}
 		left := time.Duration(1<<63 - 1)
 		if !leased && d.o.WhenCutOff != Wait {
-			left = d.lostAt + d.o.CutOffAfter - now
+			left = d.patience(now)
 			if left <= 0 && d.o.WhenCutOff == Read && !d.drop && now >= d.back {
 				d.stale = true
 				v, err = d.o.Views(d.mount.Applied())
@@ -472,6 +484,10 @@ func (d *Driver) watch() {
 	if d.held && now >= d.until {
 		d.lose()
 	}
+	if gap := now - d.looked; d.looked > 0 && gap > stopped {
+		d.lostAt += gap
+	}
+	d.looked = now
 	d.mount.Tick(now)
 	d.mount.Sweep(now)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,6 +82,7 @@ type bench struct {
 	t       *testing.T
 	k       *kernel
 	start   time.Time
+	away    atomic.Int64 // for how long this process was stopped, or its machine suspended
 	rejoins int
 	took    []lease.Seen
 	stop    func()
@@ -117,7 +119,7 @@ func drive(t *testing.T, o Options, epoch bool, test func(*bench)) {
 	})
 }
 
-func (b *bench) now() time.Duration { return time.Since(b.start) }
+func (b *bench) now() time.Duration { return time.Since(b.start) + time.Duration(b.away.Load()) }
 
 // lease grants one that ends d from now.
 func (b *bench) lease(d time.Duration) { b.Leased(b.now() + d) }
@@ -320,6 +322,32 @@ func TestCutOffFails(t *testing.T) {
 		b.lease(2 * time.Second)
 		if a := b.got(b.ask(Attr(fileF), 0)); a.err != nil || a.valid != 2*time.Second-DeliverySlack {
 			t.Fatalf("after the lease is back: %+v", a)
+		}
+	})
+}
+
+// Whoever was stopped has not waited: its programs get answers as soon as the lease is back, not errors on waking.
+func TestAProcessThatWasStoppedWasNotCutOff(t *testing.T) {
+	drive(t, Options{WhenCutOff: Fail, CutOffAfter: 5 * time.Second}, true, func(b *bench) {
+		b.lease(2 * time.Second)
+		time.Sleep(time.Second)
+		b.away.Add(int64(time.Hour))
+		ch := b.ask(Attr(fileF), 0)
+		b.pending(ch, "it has not even tried")
+		if _, cut := b.CutOff(); cut {
+			t.Fatal("cut off on waking")
+		}
+		time.Sleep(3 * time.Second)
+		b.pending(ch, "the lease was away for 3 s")
+		b.lease(2 * time.Second)
+		if a := b.got(ch); a.err != nil {
+			t.Fatalf("%+v", a)
+		}
+		b.away.Add(int64(time.Hour))
+		ch = b.ask(Attr(fileF), 0)
+		time.Sleep(8 * time.Second)
+		if a := b.got(ch); !errors.Is(a.err, fault.CutOff) {
+			t.Fatalf("%+v", a)
 		}
 	})
 }
