@@ -35,7 +35,7 @@ const (
 	Unreachable              // the peer does not answer
 	Timeout                  // the deadline passed; the outcome is unknown
 	Conflict                 // the state changed meanwhile: read again and retry
-	Stale                    // the thing named has been replaced or its session ended
+	Stale                    // the thing named is gone or has been replaced
 	Busy                     // in use
 	Unsupported              // this build, kernel or layout cannot do it
 	Canceled                 // the caller gave up
@@ -48,6 +48,7 @@ const (
 	Loop                     // a directory would become its own ancestor
 	Refused                  // authenticated, understood, and denied
 	Damaged                  // no valid replica is left; overwriting heals
+	Ended                    // the session that asked has ended: nothing happened, nor will
 	kinds                    // count, not a kind
 )
 
@@ -56,6 +57,7 @@ var kindText = [kinds]string{
 	"name too long", "too big", "no space", "permission denied", "read-only", "corrupt", "unreachable",
 	"timed out", "conflict", "stale", "busy", "unsupported", "canceled", "cut off from the cluster", "closed",
 	"not the leader", "over quota", "too many links", "crosses file systems", "loop", "refused", "damaged",
+	"the session has ended",
 }
 
 // Error makes a Kind a target for errors.Is and an error of its own.

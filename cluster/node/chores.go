@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"runtime"
 	"slices"
@@ -47,6 +48,9 @@ func (n *Node) ownChores(ctx context.Context) error {
 			n.log.Warn("freed blocks are not dropped", "err", err)
 		} else {
 			n.dropped.Store(done)
+		}
+		if err := n.keepSession(ctx); err != nil {
+			return err
 		}
 		n.machine.SetFloor(n.driver.Floor())
 		n.watchMounts()
@@ -146,6 +150,7 @@ func (n *Node) leaderChores(ctx context.Context) error {
 	raised := make(chan struct{}, 1)
 	var next time.Time
 	var pause time.Duration
+	looked := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -161,10 +166,15 @@ func (n *Node) leaderChores(ctx context.Context) error {
 				n.freeGrants(ctx)
 			}
 		case <-tick.C:
+			if time.Since(looked) > stopped {
+				n.hearAnew() // nobody was heard while this process was stopped
+			}
+			looked = time.Now()
 			if !n.leading.Load() {
 				continue
 			}
 			n.lead(ctx)
+			looked = time.Now()
 			if !n.raising.Load() && time.Now().After(next) && n.usage().BelowExtents > 0 {
 				n.raising.Store(true)
 				go func() { // owned by this loop: it waits for raised before it ends
@@ -204,6 +214,13 @@ func (n *Node) lead(ctx context.Context) {
 	warn("sessions are not ended", n.expire(ctx, sessions))
 	// Last, because a huge orphan takes all the time there is.
 	warn("orphans are not reaped", n.keeper.Bury(ctx, words, sessionIDs(sessions)))
+}
+
+// hearAnew begins to count anew how long each session has said nothing.
+func (n *Node) hearAnew() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.spoke, n.ledSince = map[uint64]time.Time{}, time.Now()
 }
 
 // lapse hears that some mount is certain to hold no lease.
@@ -258,7 +275,7 @@ func (n *Node) lost(all []state.Session) (ids []uint64) {
 // expire ends sessions that have said nothing for long.
 func (n *Node) expire(ctx context.Context, all []state.Session) error {
 	for _, s := range all {
-		if time.Since(n.lastWord(s.ID)) < sessionExpiry {
+		if time.Since(n.lastWord(s.ID)) < cmp.Or(n.cfg.SessionExpiry, sessionExpiry) {
 			continue
 		}
 		if _, err := n.store.propose(ctx, state.EndSession{Session: s.ID}); err != nil {

@@ -53,6 +53,7 @@ func (n *Node) applied(index uint64) {
 // reset is called after a snapshot was installed.
 func (n *Node) reset(index uint64) {
 	n.entry = nil
+	n.session.skips.Add(1)
 	if err := n.readMembers(); err != nil {
 		n.log.Error("members cannot be read", "err", err)
 	}
@@ -77,13 +78,20 @@ func (n *Node) readMembers() error {
 // note is this peer's word to the leader. What the mount holds is read after what it has taken in, so that the word is
 // never older than what it is about.
 func (n *Node) note() note {
-	w := note{Session: n.session, Taken: n.driver.Taken().Prefix, Synced: n.synced.Load(), Confirmed: n.dropped.Load(), Mounted: n.fs != nil}
+	w := note{Session: n.session.id.Load(), Taken: n.driver.Taken().Prefix, Synced: n.synced.Load(), Confirmed: n.dropped.Load(), Mounted: n.fs != nil}
 	if n.fs != nil {
 		if w.Held = n.fs.Held(); len(w.Held) > heldMax {
 			w.Held, w.Many = nil, true
 		}
 	}
 	return w
+}
+
+// forfeit is called when this mount's lease was lost.
+func (n *Node) forfeit() {
+	if n.fs != nil {
+		n.fs.Forfeit()
+	}
 }
 
 // leads is called when leadership comes or goes.

@@ -104,7 +104,7 @@ func (l *live) write(name string, p []byte) meta.Ino {
 		l.t.Fatal(err)
 	}
 	ino := r.Inode.Ino
-	pieces, err := l.pool.Write(ctx, p, blockstore.Note{Ino: uint64(ino), Session: l.session}, placement.Wish{})
+	pieces, err := l.pool.Write(ctx, p, blockstore.Note{Ino: uint64(ino), Session: l.session.id.Load()}, placement.Wish{})
 	if err != nil {
 		l.t.Fatal(err)
 	}

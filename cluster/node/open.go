@@ -38,7 +38,7 @@ type Node struct {
 	log     *slog.Logger
 	id      *identity.Identity
 	ca      *identity.CA // of a cluster this peer is about to create; else nil
-	session uint64
+	session incarnation
 
 	net      *peer.Net
 	kv       *badger.Store
@@ -165,7 +165,7 @@ func (n *Node) dir(name string) string { return filepath.Join(n.cfg.Data, name) 
 
 // openState opens the log and the state behind it. A state that does not fit the log is made anew from it.
 func (n *Node) openState() error {
-	n.session = randomSession()
+	n.session.id.Store(randomSession())
 	err := n.openLog()
 	var strange *misfit
 	if errors.As(err, &strange) {
@@ -209,12 +209,13 @@ func (n *Node) openLog() (err error) {
 		return err
 	}
 	n.machine.Follow(follower{n})
-	n.store = &store{machine: n.machine, released: newGate(), cut: newCutOff(boottime())}
+	n.store = &store{machine: n.machine, released: newGate(), cut: newCutOff(boottime()), session: &n.session}
 	n.driver = coherence.NewDriver(n.machine.Applied(), coherence.Options{
-		Session:     n.session,
+		Session:     n.session.id.Load(),
 		Views:       n.store.At,
 		Took:        func(s seen) { n.group.Took(s) },
 		Rejoin:      func() { n.group.Rejoin() },
+		Lost:        n.forfeit,
 		Now:         boottime,
 		WhenCutOff:  whenCutOff(n.cfg.WhenCutOff),
 		CutOffAfter: n.cfg.CutOff,
@@ -226,7 +227,7 @@ func (n *Node) openLog() (err error) {
 		Dir:       n.dir("log"),
 		Transport: n.net,
 		Machine:   n.machine,
-		Session:   n.session,
+		Session:   n.session.id.Load(),
 		Mounted:   n.cfg.Mount != "",
 		Bootstrap: n.ca != nil,
 		Now:       boottime,
@@ -283,7 +284,7 @@ func (n *Node) openBlocks() (err error) {
 	n.dropper = repair.Dropper{Self: n.id.ID(), View: n.store.newest, Store: n.blocks}
 	n.sweeper = repair.Sweeper{Store: n.blocks, Latest: n.latest, Released: n.store.Released, Rest: rest}
 	n.keeper = repair.New(repair.Options{
-		Session: n.session,
+		Session: n.session.id.Load(),
 		View:    n.store.newest,
 		Propose: n.store.Apply,
 		Members: n.pool.View,
@@ -293,7 +294,7 @@ func (n *Node) openBlocks() (err error) {
 	})
 	if n.cfg.Mount != "" {
 		n.fs = vfs.New(n.store, data{n.pool}, n.driver, vfs.Options{
-			Session: n.session,
+			Session: n.session.id.Load(),
 			Self:    n.id.ID(),
 			Recall:  n.recall,
 			Statfs:  n.space,

@@ -55,7 +55,7 @@ func (n *Node) serveRecall(ctx context.Context, _ cluster.PeerID, _ wire.Kind, b
 	if err := body.Into(&m); err != nil {
 		return nil, err
 	}
-	if m.Session != n.session || n.fs == nil {
+	if m.Session != n.session.id.Load() || n.fs == nil {
 		return nil, fault.New("recall", fault.Stale, "session %x is not this daemon's", m.Session)
 	}
 	return &recalled{}, n.fs.Recall(ctx, m.Ino)

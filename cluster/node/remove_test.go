@@ -92,7 +92,7 @@ func (l *live) writeAlone(name string) {
 		_, err := l.store.Apply(l.t.Context(), meta.SetAttr{Ino: ino, Mask: meta.SetWish, Wish: placement.Wish{Copies: 1}})
 		return err
 	}())
-	note := blockstore.Note{Ino: uint64(ino), Session: l.session}
+	note := blockstore.Note{Ino: uint64(ino), Session: l.session.id.Load()}
 	pieces, err := l.pool.Write(l.t.Context(), content(4), note, placement.Wish{Copies: 1, Policy: placement.LocalFirst})
 	must(l.t, err)
 	op := meta.Commit{Ino: ino, End: int64(len(content(4)))}

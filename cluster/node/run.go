@@ -129,7 +129,8 @@ func (n *Node) run(ctx context.Context, fail context.CancelCauseFunc) error {
 
 // begin makes this incarnation known to the cluster, and the cluster itself if this peer creates it.
 func (n *Node) begin(ctx context.Context) error {
-	if err := n.insist(ctx, state.OpenSession{Peer: n.id.ID(), Incarnation: uint64(time.Now().UnixNano())}); err != nil {
+	n.session.number = uint64(time.Now().UnixNano())
+	if err := n.insist(ctx, state.OpenSession{Peer: n.id.ID(), Incarnation: n.session.number}); err != nil {
 		return err
 	}
 	if n.ca != nil {
@@ -239,7 +240,7 @@ func (n *Node) resign() {
 	n.group.Resign()
 	ctx, cancel := context.WithTimeout(context.Background(), endWithin)
 	defer cancel()
-	if _, err := n.store.propose(ctx, state.EndSession{Session: n.session}); err != nil {
+	if _, err := n.store.propose(ctx, state.EndSession{Session: n.session.id.Load()}); err != nil {
 		n.log.Info("the session was left to expire", "err", err)
 	}
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"dfs/cluster/fault"
@@ -18,11 +19,13 @@ type store struct {
 	machine  *state.Machine
 	released *gate
 	cut      *cutOff
+	session  *incarnation
 }
 
 var (
 	_ meta.Store = (*store)(nil)
 	_ vfs.Early  = (*store)(nil)
+	_ vfs.Bound  = (*store)(nil)
 )
 
 // At implements meta.Store.
@@ -45,24 +48,52 @@ func (s *store) facts(fn func(state.View) error) error {
 
 // Apply implements meta.Store.
 func (s *store) Apply(ctx context.Context, op meta.Op) (meta.Result, error) {
-	ctx, end := s.cut.within(ctx)
-	defer end()
-	_, raw, err := s.group.Propose(ctx, meta.Encode(op))
-	if err != nil {
-		return meta.Result{}, because(ctx, err)
-	}
-	return meta.ResultOf(raw)
+	return s.apply(ctx, 0, op, func(ctx context.Context, body []byte) ([]byte, error) {
+		_, raw, err := s.group.Propose(ctx, body)
+		return raw, err
+	})
 }
 
 // ApplyEarly implements vfs.Early.
 func (s *store) ApplyEarly(ctx context.Context, op meta.Op) (meta.Result, error) {
+	return s.ApplyUnder(ctx, 0, op)
+}
+
+// ApplyUnder implements vfs.Bound.
+func (s *store) ApplyUnder(ctx context.Context, session uint64, op meta.Op) (meta.Result, error) {
+	return s.apply(ctx, session, op, func(ctx context.Context, body []byte) ([]byte, error) {
+		_, raw, err := s.group.ProposeApplied(ctx, session, body)
+		return raw, err
+	})
+}
+
+// apply carries op through the log. Where the session under which it was proposed has ended, which is no fault of whoever asked
+// for op, it is proposed in the next one; an op that rests on the session it names is not, but fault.Conflict.
+func (s *store) apply(ctx context.Context, under uint64, op meta.Op, propose func(context.Context, []byte) ([]byte, error)) (meta.Result, error) {
 	ctx, end := s.cut.within(ctx)
 	defer end()
-	_, raw, err := s.group.ProposeApplied(ctx, meta.Encode(op))
-	if err != nil {
-		return meta.Result{}, because(ctx, err)
+	body := meta.Encode(op)
+	for {
+		skips := s.session.skips.Load()
+		raw, err := propose(ctx, body)
+		var res meta.Result
+		if err == nil {
+			res, err = meta.ResultOf(raw)
+		}
+		if !errors.Is(err, fault.Ended) {
+			return res, because(ctx, err)
+		}
+		if s.session.skips.Load() != skips {
+			// Part of the log was skipped, by a snapshot, and op may have been there.
+			return res, fault.New("change", fault.Other, "this peer was away for so long that nobody knows whether it happened")
+		}
+		if err := s.session.wait(ctx, s); err != nil {
+			return res, because(ctx, err)
+		}
+		if under != 0 {
+			return res, fault.New("change", fault.Conflict, "session %x has ended", under)
+		}
 	}
-	return meta.ResultOf(raw)
 }
 
 // Released implements vfs.Early.

@@ -173,10 +173,11 @@ type Entry struct {
 	peers     []cluster.PeerID
 }
 
-// Outcome is what became of a proposal.
+// Outcome is what became of a proposal. With Ended nothing did: its session ended before.
 type Outcome struct {
 	Seq, Index uint64
 	Result     []byte
+	Ended      bool
 }
 
 // ReadPoint answers ReadIndex: whoever reads at Index or later misses nothing that was released before the question.
@@ -410,7 +411,7 @@ func (c *Core) applyOne(e *Entry) {
 			continue
 		}
 		c.window = slices.Delete(c.window, n, n+1)
-		c.out.Applied = append(c.out.Applied, Outcome{p.Seq, e.Index, e.Results[i]})
+		c.out.Applied = append(c.out.Applied, Outcome{Seq: p.Seq, Index: e.Index, Result: e.Results[i]})
 		c.waiting = append(c.waiting, unreleased{p.Seq, e.Index})
 	}
 }

@@ -202,19 +202,35 @@ type waiter struct {
 // holds a lease has taken it in. Body must not be changed afterwards.
 //
 // fault.Timeout, fault.Canceled: ctx ended; the op may still happen. fault.Closed: the group ended, likewise.
-// fault.TooBig: nothing happened.
+// fault.TooBig, fault.Ended: nothing happened.
 func (g *Group) Propose(ctx context.Context, body []byte) (index uint64, result []byte, err error) {
-	return g.propose(ctx, body, true)
+	return g.propose(ctx, proposal{body: body, release: true})
 }
 
 // ProposeApplied is Propose that does not wait for the release. Nobody may be told of the result who could then look
-// for it on another mount.
-func (g *Group) ProposeApplied(ctx context.Context, body []byte) (index uint64, result []byte, err error) {
-	return g.propose(ctx, body, false)
+// for it on another mount. Under is the session it must be proposed in, 0 any: fault.Ended where there is another by now.
+func (g *Group) ProposeApplied(ctx context.Context, under uint64, body []byte) (index uint64, result []byte, err error) {
+	return g.propose(ctx, proposal{body: body, under: under})
 }
 
-func (g *Group) propose(ctx context.Context, body []byte, release bool) (uint64, []byte, error) {
+// Renew begins another session after this one has ended, with first, which opens it. Proposals under way that are not applied
+// yet end with fault.Ended. It returns when first is applied here; if ctx ends before, that still happens by and by.
+func (g *Group) Renew(ctx context.Context, session uint64, first []byte) (result []byte, err error) {
+	_, result, err = g.propose(ctx, proposal{body: first, renew: session})
+	return result, err
+}
+
+// proposal is what propose is asked for.
+type proposal struct {
+	body    []byte
+	release bool   // wait for it
+	under   uint64 // the session it must be in; 0 any
+	renew   uint64 // first begin this session; 0 not
+}
+
+func (g *Group) propose(ctx context.Context, p proposal) (uint64, []byte, error) {
 	const op = "propose"
+	body := p.body
 	if len(body) > BodyMax {
 		return 0, nil, fault.New(op, fault.TooBig, "%d bytes", len(body))
 	}
@@ -229,6 +245,15 @@ func (g *Group) propose(ctx context.Context, body []byte, release bool) (uint64,
 	var seq uint64
 	g.inbox.post(func() {
 		var err error
+		if p.renew != 0 {
+			g.core.Renew(g.o.Now(), p.renew)
+		}
+		if p.under != 0 && p.under != g.core.o.Session {
+			<-g.slots
+			w.done = true
+			w.applied <- Outcome{Ended: true}
+			return
+		}
 		if seq, err = g.core.Propose(g.o.Now(), g.o.Wall().UnixNano(), body); err != nil {
 			panic(err) // slots and size were counted before
 		}
@@ -243,7 +268,10 @@ func (g *Group) propose(ctx context.Context, body []byte, release bool) (uint64,
 	case <-g.closed:
 		return 0, nil, fault.New(op, fault.Closed, "")
 	}
-	if !release {
+	if out.Ended {
+		return 0, nil, fault.New(op, fault.Ended, "")
+	}
+	if !p.release {
 		g.abandon(w, &seq)
 		return out.Index, out.Result, nil
 	}

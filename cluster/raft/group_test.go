@@ -642,7 +642,7 @@ func TestLeasesAndReleases(t *testing.T) {
 		if _, _, err := r1.Propose(one, []byte("a")); !errors.Is(err, fault.Timeout) {
 			t.Fatal("released before it was taken in:", err)
 		}
-		index, _, err := r1.ProposeApplied(context.Background(), []byte("b"))
+		index, _, err := r1.ProposeApplied(context.Background(), 0, []byte("b"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -184,7 +184,7 @@ func (g *Group) carryOut(e Effects) {
 		w := g.waiters[out.Seq]
 		w.done = true
 		w.applied <- out
-		if w.gone {
+		if w.gone || out.Ended {
 			delete(g.waiters, out.Seq)
 			g.core.Forget(out.Seq)
 		}

@@ -26,6 +26,16 @@ func (c *Core) Propose(now time.Duration, wall int64, body []byte) (seq uint64, 
 	return c.seq, nil
 }
 
+// Renew begins another session: the one before has ended, and whatever it proposed that is not applied by now never will be.
+// Session was never used before. Its first proposal must open it.
+func (c *Core) Renew(now time.Duration, session uint64) {
+	c.now = now
+	for _, p := range c.window {
+		c.out.Applied = append(c.out.Applied, Outcome{Seq: p.p.Seq, Ended: true})
+	}
+	c.window, c.o.Session = nil, session
+}
+
 // retry sends the proposals that are due to the leader.
 func (c *Core) retry() {
 	if c.leader.IsZero() {

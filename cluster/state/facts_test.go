@@ -184,7 +184,7 @@ func TestSessions(t *testing.T) {
 		f[1].What.(SessionEnded).Session != 1 {
 		t.Fatalf("%+v", f)
 	}
-	l.want([]string{"stale", "stale"}, note(1, 3, 1, "sx"), fact(1, 1, OpenSession{Peer: a, Incarnation: 9})) // ended is ended
+	l.want([]string{"the session has ended", "the session has ended"}, note(1, 3, 1, "sx"), fact(1, 1, OpenSession{Peer: a, Incarnation: 9})) // ended is ended
 	l.want([]string{"stale"}, fact(3, 1, OpenSession{Peer: a, Incarnation: 4}))                               // a belated older one
 	l.want([]string{"exists"}, fact(2, 2, OpenSession{Peer: a, Incarnation: 5}))
 	s, err := l.view().Session(2)
@@ -192,7 +192,7 @@ func TestSessions(t *testing.T) {
 		t.Fatalf("%+v %v", s, err)
 	}
 	l.ok(fact(2, 3, EndSession{Session: 2}))
-	l.want([]string{"stale"}, fact(2, 3, EndSession{Session: 2}))
+	l.want([]string{"the session has ended"}, fact(2, 3, EndSession{Session: 2}))
 	all, err := l.view().Sessions()
 	if err != nil || len(all) != 0 {
 		t.Fatal(all, err)

@@ -135,7 +135,7 @@ func endSession(tx Tx, index uint64, s Session) error {
 }
 
 func ended(session uint64) error {
-	return fault.New("apply", fault.Stale, "session %x has ended", session)
+	return fault.New("apply", fault.Ended, "session %x", session)
 }
 
 // corrupt marks a stored value that does not decode.

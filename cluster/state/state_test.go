@@ -186,7 +186,7 @@ func TestTheWindowIsBounded(t *testing.T) {
 func TestUnknownSessionsChangeNothing(t *testing.T) {
 	l := begun(t)
 	before := dump(t, l.kv)
-	l.want([]string{"stale", "stale"}, note(77, 1, 1, "sx"), note(0, 1, 1, "sx"))
+	l.want([]string{"the session has ended", "the session has ended"}, note(77, 1, 1, "sx"), note(0, 1, 1, "sx"))
 	strip := func(b []byte) string { // the applied index moves
 		_, rest, _ := strings.Cut(string(b), "\n")
 		return rest

@@ -30,9 +30,10 @@ type Config struct {
 	Version   string
 
 	// For tests of what takes long or much elsewhere.
-	VoterGrace time.Duration // DFS_VOTER_GRACE
-	LogKeep    uint64        // DFS_LOG_KEEP
-	Calm       time.Duration // DFS_DEFRAG_AFTER
+	VoterGrace    time.Duration // DFS_VOTER_GRACE
+	SessionExpiry time.Duration // DFS_SESSION_EXPIRY
+	LogKeep       uint64        // DFS_LOG_KEEP
+	Calm          time.Duration // DFS_DEFRAG_AFTER
 }
 
 // readTuning reads the variables that have no flag.
@@ -47,6 +48,11 @@ func (c *Config) readTuning(env cli.Env) (err error) {
 			return fault.Wrap("DFS_DEFRAG_AFTER", err)
 		}
 	}
+	if text, ok := env("DFS_SESSION_EXPIRY"); ok {
+		if c.SessionExpiry, err = cli.ParseDuration(text); err != nil {
+			return fault.Wrap("DFS_SESSION_EXPIRY", err)
+		}
+	}
 	if text, ok := env("DFS_LOG_KEEP"); ok {
 		if c.LogKeep, err = strconv.ParseUint(text, 10, 64); err != nil {
 			return fault.New("DFS_LOG_KEEP", fault.Invalid, "%q is no number of entries", text)
@@ -58,24 +64,25 @@ func (c *Config) readTuning(env cli.Env) (err error) {
 // newDaemon opens the peer, and with a token joins the cluster first. It is a variable for tests.
 var newDaemon = func(ctx context.Context, cfg Config, log *slog.Logger) (Daemon, error) {
 	n, err := node.Open(ctx, node.Config{
-		Data:       cfg.Data,
-		Mount:      cfg.Mount,
-		Name:       cfg.Name,
-		Listen:     cfg.Listen,
-		Capacity:   cfg.Capacity,
-		Zone:       cfg.Zone,
-		Copies:     cfg.Copies,
-		Token:      cfg.Token,
-		AllowOther: cfg.AllowOther,
-		WhenCutOff: cfg.WhenCutOff,
-		CutOff:     cfg.CutOffAfter,
-		OldKernel:  cfg.OldKernel,
-		Existing:   cfg.Existing,
-		VoterGrace: cfg.VoterGrace,
-		LogKeep:    cfg.LogKeep,
-		Calm:       cfg.Calm,
-		Version:    cfg.Version,
-		Log:        log,
+		Data:          cfg.Data,
+		Mount:         cfg.Mount,
+		Name:          cfg.Name,
+		Listen:        cfg.Listen,
+		Capacity:      cfg.Capacity,
+		Zone:          cfg.Zone,
+		Copies:        cfg.Copies,
+		Token:         cfg.Token,
+		AllowOther:    cfg.AllowOther,
+		WhenCutOff:    cfg.WhenCutOff,
+		CutOff:        cfg.CutOffAfter,
+		OldKernel:     cfg.OldKernel,
+		Existing:      cfg.Existing,
+		VoterGrace:    cfg.VoterGrace,
+		LogKeep:       cfg.LogKeep,
+		SessionExpiry: cfg.SessionExpiry,
+		Calm:          cfg.Calm,
+		Version:       cfg.Version,
+		Log:           log,
 	})
 	if err != nil {
 		return nil, err // not a Daemon around nothing

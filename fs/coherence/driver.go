@@ -37,6 +37,7 @@ type Options struct {
 	Session     uint64
 	Views       func(index uint64) (meta.View, error)
 	Took        func(lease.Seen)     // what the kernel has taken in, after each change of it
+	Lost        func()               // the lease was lost: others may change what this mount had to itself; nil nobody cares
 	Rejoin      func()               // the caches have been dropped: ask for a lease again
 	Now         func() time.Duration // CLOCK_BOOTTIME
 	WhenCutOff  CutOff
@@ -115,6 +116,13 @@ func (d *Driver) Epoch(ok bool) {
 		d.epoch = ok
 		d.mount.EpochOK(ok, max(d.until, d.o.Now()))
 	}
+}
+
+// Renew says that this mount's changes carry another session from now on.
+func (d *Driver) Renew(session uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mount.session = session
 }
 
 // Applied takes the changes of one log entry, in order, after its state has become readable; one without any too. What the
@@ -235,6 +243,9 @@ func (d *Driver) hurryUp() {
 	d.mu.Unlock()
 	if k != nil && hurry {
 		d.forget(k, epoch)
+	}
+	if hurry && d.o.Lost != nil {
+		d.o.Lost()
 	}
 }
 

@@ -175,7 +175,7 @@ func (k *Keeper) rewrite(ctx context.Context, p *plan, note blockstore.Note, w p
 	if err := k.o.Pool.Read(ctx, e.Span, e.Layout, data); err != nil {
 		return err
 	}
-	note.Session = k.o.Session
+	note.Session = k.session.Load()
 	pieces, err := k.o.Pool.Write(ctx, data, note, w)
 	if err != nil {
 		return err

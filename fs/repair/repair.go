@@ -10,6 +10,7 @@ package repair
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 
 	"dfs/blockstore"
 	"dfs/blockstore/pool"
@@ -40,7 +41,8 @@ type Options struct {
 
 // Keeper does the leader's passes. Passes of one kind must not run twice at a time.
 type Keeper struct {
-	o Options
+	o       Options
+	session atomic.Uint64
 
 	orphans    []meta.Ino // of Bury: seen, not yet known to be held by nobody
 	orphansAt  uint64     // the state they were seen in
@@ -52,5 +54,10 @@ func New(o Options) *Keeper {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Keeper{o: o}
+	k := &Keeper{o: o}
+	k.Renew(o.Session)
+	return k
 }
+
+// Renew says that this peer's session is another now.
+func (k *Keeper) Renew(session uint64) { k.session.Store(session) }

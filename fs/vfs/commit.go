@@ -26,6 +26,7 @@ type part struct {
 	old       map[int64][]byte // what the ragged blocks held
 	extents   []extent.Extent  // nil until placed
 	with      []*part          // what was placed as one with it, itself included
+	session   uint64           // it was placed in
 	committed bool
 }
 
@@ -62,12 +63,14 @@ func (f *FS) commitOnce(ctx context.Context, n *node, b *batch, parts *[]*part, 
 			return meta.Result{}, err
 		}
 	}
+	session := f.session.Load()
+	disown(*parts, session)
 	on, err := f.look(ctx, n, b, parts)
 	if err != nil {
 		return meta.Result{}, err
 	}
 	again := slices.ContainsFunc(*parts, func(x *part) bool { return x.extents != nil })
-	hard, err := f.place(ctx, n, on.inode, *parts, b.sync)
+	hard, err := f.place(ctx, n, session, on.inode, *parts, b.sync)
 	switch {
 	case err != nil:
 		return meta.Result{}, err
@@ -81,7 +84,7 @@ func (f *FS) commitOnce(ctx context.Context, n *node, b *batch, parts *[]*part, 
 	if err := b.afterPrev(ctx); err != nil {
 		return meta.Result{}, err
 	}
-	res, err := f.propose(ctx, n, b, on, *parts)
+	res, err := f.propose(ctx, n, b, session, on, *parts)
 	if err == nil && !b.synced {
 		f.recent.note(n.ino, layouts(*parts), f.o.Now())
 	}
@@ -261,8 +264,8 @@ func within(edges []meta.Edge, from, to int64) []meta.Edge {
 	return slices.DeleteFunc(slices.Clone(edges), func(e meta.Edge) bool { return e.Off < from || e.Off >= to })
 }
 
-// propose commits what is placed: one op, or a series where there are too many extents for one.
-func (f *FS) propose(ctx context.Context, n *node, b *batch, on base, parts []*part) (res meta.Result, err error) {
+// propose commits what is placed in a session: one op, or a series where there are too many extents for one.
+func (f *FS) propose(ctx context.Context, n *node, b *batch, session uint64, on base, parts []*part) (res meta.Result, err error) {
 	todo := chunks(parts)
 	for {
 		op := meta.Commit{Ino: n.ino, TruncGen: on.inode.TruncGen, Synced: b.synced, Time: f.now()}
@@ -292,7 +295,11 @@ func (f *FS) propose(ctx context.Context, n *node, b *batch, on base, parts []*p
 			from = op.Extents[len(op.Extents)-1].End()
 		}
 		n.ask(b, on.index)
-		res, err = f.applied(ctx, op)
+		if f.bound != nil {
+			res, err = f.bound.ApplyUnder(ctx, session, op)
+		} else {
+			res, err = f.applied(ctx, op)
+		}
 		f.answer(n, b, &op, res, from, err)
 		if err != nil || last {
 			return res, err

@@ -52,7 +52,7 @@ func (g *grants) isCreating(ino meta.Ino) {
 }
 
 // foreign reports whether st is another mount's alone.
-func (f *FS) foreign(st meta.Inode) bool { return st.Grant != 0 && st.Grant != f.o.Session }
+func (f *FS) foreign(st meta.Inode) bool { return st.Grant != 0 && st.Grant != f.session.Load() }
 
 // recaller asks for one file's grant as long as its holder has it. The leader ends the grants of a mount whose lease is over, so
 // that a dead holder is not waited for for long.
@@ -122,6 +122,28 @@ func (f *FS) Recall(ctx context.Context, ino meta.Ino) error {
 	return nil
 }
 
+// Forfeit says that this mount's lease was lost: others may have what was granted to it by now. What it kept back it hands in at
+// once.
+func (f *FS) Forfeit() {
+	for _, n := range f.all() {
+		n.mu.Lock()
+		was := n.granted
+		n.granted, n.queued = false, false
+		owes := n.owesLocked()
+		n.mu.Unlock()
+		if was && owes {
+			f.background(n, func(ctx context.Context) { _ = f.flush(ctx, n, how{early: true}) })
+		}
+		f.unpin(n)
+	}
+}
+
+// Renew says that this mount has another session: the one before was ended, and all its grants with it.
+func (f *FS) Renew(session uint64) {
+	f.session.Store(session)
+	f.Forfeit()
+}
+
 // queueEnd gives up the grant of a file that was closed with nothing to commit, in a batch with others.
 func (f *FS) queueEnd(n *node) {
 	n.mu.Lock()
@@ -172,7 +194,7 @@ func (f *FS) sendEnds() {
 }
 
 func (f *FS) endGrants(ctx context.Context, inos []meta.Ino) error {
-	_, err := f.applied(ctx, meta.EndGrant{Session: f.o.Session, Inos: inos})
+	_, err := f.applied(ctx, meta.EndGrant{Session: f.session.Load(), Inos: inos})
 	if errors.Is(err, fault.NotExist) {
 		return nil
 	}

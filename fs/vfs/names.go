@@ -79,7 +79,7 @@ func (f *FS) Create(ctx context.Context, c Caller, dir meta.Ino, name string, pe
 	n := f.pin(st.Ino)
 	recalled := f.grants.endCreate(st.Ino)
 	n.mu.Lock()
-	n.granted = st.Grant != 0 && st.Grant == f.o.Session && !recalled
+	n.granted = st.Grant != 0 && st.Grant == f.session.Load() && !recalled
 	n.mu.Unlock()
 	return f.made(ctx, dir, name, st), f.opened(n, m), nil
 }

@@ -57,10 +57,10 @@ func (l lot) bytes() []byte {
 
 // settle hands each part what it shows of the extents that the lot has become, which cover it in order; their offsets
 // count from its start.
-func (l lot) settle(es []extent.Extent) {
+func (l lot) settle(es []extent.Extent, session uint64) {
 	from := int64(0)
 	for _, x := range l.parts {
-		x.with = l.parts
+		x.with, x.session = l.parts, session
 		x.extents = make([]extent.Extent, 0, 1)
 		end := from + x.n
 		for len(es) > 0 {
@@ -89,21 +89,32 @@ func unsettle(parts []*part) {
 	}
 }
 
+// disown takes back where parts lie that were placed in another session, which is over: nobody keeps their extents. Where
+// something of an extent is committed the whole of it is kept.
+func disown(parts []*part, session uint64) {
+	for _, x := range parts {
+		if x.session != session && !slices.ContainsFunc(x.with, func(y *part) bool { return y.committed }) {
+			x.extents = nil
+		}
+	}
+}
+
 // place writes the parts that are not placed yet, several lots at once. With sync what is one lot is on disk when it returns,
 // which hard says: one request a peer does both.
-func (f *FS) place(ctx context.Context, n *node, st meta.Inode, parts []*part, sync bool) (hard bool, err error) {
+// They belong to the session given.
+func (f *FS) place(ctx context.Context, n *node, session uint64, st meta.Inode, parts []*part, sync bool) (hard bool, err error) {
 	ls := lots(parts)
 	hard = sync && len(ls) == 1
 	var puts []func() error
 	for _, l := range ls {
 		puts = append(puts, func() error {
-			note := blockstore.Note{Ino: uint64(n.ino), Off: l.parts[0].off, Session: f.o.Session, Time: int64(f.now())}
+			note := blockstore.Note{Ino: uint64(n.ino), Off: l.parts[0].off, Session: session, Time: int64(f.now())}
 			if len(l.parts) > 1 {
 				note.Off |= blockstore.Gathered
 			}
 			es, err := f.blocks.Write(ctx, l.bytes(), note, st.Wish, hard)
 			if err == nil {
-				l.settle(es)
+				l.settle(es, session)
 			}
 			return err
 		})

@@ -79,6 +79,13 @@ type Early interface {
 	Released(ctx context.Context, index uint64) error
 }
 
+// Bound is implemented by metadata stores whose mount may be given another session while it lives.
+type Bound interface {
+	// ApplyUnder is ApplyEarly for an op that rests on what was done in a session. fault.Conflict, and nothing has happened,
+	// when that is over and another is open.
+	ApplyUnder(ctx context.Context, session uint64, op meta.Op) (meta.Result, error)
+}
+
 // Caller is on whose behalf a request is made.
 type Caller struct{ UID, GID uint32 }
 
@@ -97,7 +104,7 @@ type Entry struct {
 
 // Options of a file system. The zero value works.
 type Options struct {
-	Session uint64         // of this incarnation; grants of others are recalled
+	Session uint64         // of this incarnation, until Renew; grants of others are recalled
 	Self    cluster.PeerID // extents with a replica here are not read ahead
 	Log     *slog.Logger
 	Now     func() time.Time     // wall clock of timestamps; default time.Now
@@ -165,15 +172,17 @@ func (o *Options) setDefaults() {
 type FS struct {
 	store  meta.Store
 	early  Early // nil where the store cannot
+	bound  Bound // nil where the store cannot
 	blocks Blocks
 	coh    Coherence
 	o      Options
 
-	dirty  atomic.Int64 // bytes charged to all buffers
-	tasks  tasks
-	ahead  *ahead
-	grants grants
-	recent recent
+	session atomic.Uint64
+	dirty   atomic.Int64 // bytes charged to all buffers
+	tasks   tasks
+	ahead   *ahead
+	grants  grants
+	recent  recent
 
 	mu      sync.Mutex
 	nodes   map[meta.Ino]*node
@@ -189,7 +198,9 @@ func New(m meta.Store, b Blocks, c Coherence, o Options) *FS {
 		nodes:   map[meta.Ino]*node{},
 		handles: map[Handle]*handle{},
 	}
+	f.session.Store(o.Session)
 	f.early, _ = m.(Early)
+	f.bound, _ = m.(Bound)
 	f.ahead = newAhead(b, o.AheadBytes, &f.tasks)
 	f.grants.recalled = map[meta.Ino]bool{}
 	f.recent.files = map[meta.Ino]volatileAt{}
