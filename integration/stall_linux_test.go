@@ -281,7 +281,7 @@ func TestNobodyWaitsLongForAPeerThatFallsSilent(t *testing.T) {
 		rest := others(c, victim)
 		var m *memory
 		if what != killed {
-			m = newMemory(t, victim, rest[0])
+			m = newMemory(t, victim, rest[0], promise)
 		}
 		end := l.start(rest...)
 		after(time.Second)
@@ -330,7 +330,7 @@ func TestAFrozenMountAnswersNothingStale(t *testing.T) {
 		c := harness.Start(t, 3, o)
 		for round := range rounds {
 			p := c.Peer(round%3 + 1)
-			m := newMemory(t, p, others(c, p)[0])
+			m := newMemory(t, p, others(c, p)[0], leaderStall)
 			m.learn()
 			p.FreezeDaemon()
 			m.change()
@@ -350,12 +350,14 @@ func TestAFrozenMountAnswersNothingStale(t *testing.T) {
 
 // memory is what the kernel of a peer about to be frozen knows of some files, and what becomes of them.
 type memory struct {
-	t      *testing.T
-	frozen *harness.Peer
-	writer *harness.Peer
-	dir    string
-	stop   chan struct{}
-	look   sync.WaitGroup
+	t       *testing.T
+	frozen  *harness.Peer
+	writer  *harness.Peer
+	promise time.Duration // how long others may wait for it
+	dir     string
+	stop    chan struct{}
+	look    sync.WaitGroup
+	held    *os.File // a new file in the mount to be frozen: nobody else's yet
 
 	mu    sync.Mutex
 	truth map[string]string // what each file was last said to be: its content, or gone
@@ -366,9 +368,9 @@ const (
 	gone     = "gone"
 )
 
-func newMemory(t *testing.T, frozen, writer *harness.Peer) *memory {
+func newMemory(t *testing.T, frozen, writer *harness.Peer, promise time.Duration) *memory {
 	t.Helper()
-	m := &memory{t: t, frozen: frozen, writer: writer, stop: make(chan struct{}), truth: map[string]string{}}
+	m := &memory{t: t, frozen: frozen, writer: writer, promise: promise, stop: make(chan struct{}), truth: map[string]string{}}
 	m.dir = fmt.Sprintf("memory-%d", time.Now().UnixNano())
 	if err := os.Mkdir(writer.Path(m.dir), 0o755); err != nil {
 		t.Fatal(err)
@@ -413,6 +415,13 @@ func (m *memory) learn() {
 			}
 		}
 	}
+	var err error
+	if m.held, err = os.Create(m.frozen.Path(m.dir, "held")); err != nil {
+		m.t.Fatal(err)
+	}
+	if _, err := m.held.WriteString("held"); err != nil {
+		m.t.Fatal(err)
+	}
 	for i := range memories {
 		m.look.Go(func() { m.keepAsking(m.name(i)) })
 	}
@@ -443,8 +452,15 @@ func (m *memory) keepAsking(name string) {
 	}
 }
 
-// change changes every file from another mount.
+// change changes every file from another mount, after it has looked at one that is the frozen mount's alone.
 func (m *memory) change() {
+	began := time.Now()
+	_, err := os.Stat(m.writer.Path(m.dir, "held"))
+	if took := time.Since(began); err != nil || took > allowed(m.promise) {
+		m.t.Errorf("a stat of what the frozen mount had to itself took %v: %v", took, err)
+	} else {
+		m.t.Logf("a stat of what the frozen mount had to itself took %v", took.Round(time.Millisecond))
+	}
 	for i := range memories {
 		name, text := m.name(i), "newer"
 		switch i % 4 {
@@ -475,8 +491,14 @@ func (m *memory) end() {
 			m.t.Errorf("after waking %s reads %q, %v instead of %q", name, got, err, want)
 		}
 	}
+	if err := m.held.Close(); err != nil {
+		m.t.Error(err)
+	}
+	if got, err := os.ReadFile(m.writer.Path(m.dir, "held")); err != nil || string(got) != "held" {
+		m.t.Errorf("what was written before the freeze reads %q, %v", got, err)
+	}
 	entries, err := os.ReadDir(m.frozen.Path(m.dir))
-	if want := memories - memories/4; err != nil || len(entries) != want {
+	if want := memories - memories/4 + 1; err != nil || len(entries) != want {
 		m.t.Errorf("after waking %d names are listed instead of %d: %v", len(entries), want, err)
 	}
 	close(m.stop)
