@@ -27,6 +27,7 @@ type Holder struct {
 	kept     Seen          // what was seen when the lease was lost: the kernel may know old answers until its caches are dropped
 	note     []byte
 	released Seen
+	early    uint64 // what the leader was told early
 
 	lastRenewal, lastReport time.Duration
 	dirty                   bool // something to tell before the next renewal
@@ -43,14 +44,27 @@ func NewHolder(mounted bool, firstEpoch uint64) *Holder {
 // Took records what the kernel has taken in. A note that is not nil replaces the last one; it travels once, with the next
 // report.
 func (h *Holder) Took(seen Seen, note []byte) {
-	h.seen, h.dirty = seen, true
+	h.seen = seen
+	if len(seen.Except) > 0 || seen.Prefix > h.early {
+		h.dirty = true // else the leader knows; Resend is for the case that it does not
+	}
 	if note != nil {
 		h.note = note
 	}
 }
 
 // LeaderChanged makes the next Report due at once: a new leader waits to hear from everyone.
-func (h *Holder) LeaderChanged() { h.lastRenewal, h.dirty = -Length, true }
+func (h *Holder) LeaderChanged() { h.lastRenewal, h.dirty, h.early = -Length, true, 0 }
+
+// Early returns the word that everything up to an entry is taken in already, or false where it would mean nothing. The
+// leader it goes to must be the one whose entry it is.
+func (h *Holder) Early(now time.Duration, index, term uint64) (Early, bool) {
+	if h.check(now); h.state != Held {
+		return Early{}, false
+	}
+	h.early = max(h.early, index)
+	return Early{Epoch: h.epoch, Index: index, Term: term}, true
+}
 
 // Report returns the report that is due now, if any. The caller sends it to the leader it knows; if it knows none it
 // must not call Report.

@@ -204,6 +204,72 @@ func TestMessagesSurviveTheirEncoding(t *testing.T) {
 	}
 }
 
+func FuzzEarly(f *testing.F) {
+	f.Add((&Early{Epoch: 3, Index: 9, Term: 1 << 60}).Append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var e, again Early
+		if e.Decode(b) != nil {
+			return
+		}
+		if err := again.Decode(e.Append(nil)); err != nil || again != e {
+			t.Fatalf("%+v became %+v, %v", e, again, err)
+		}
+		if (&Hurry{}).Decode(b) == nil && len(b) > 0 {
+			t.Fatal("a hurry with something in it")
+		}
+	})
+}
+
+// What is taken in early counts once it is committed, from a holder with a lease of that epoch.
+func TestWhatIsTakenInEarlyIsReleasedWhenItIsCommitted(t *testing.T) {
+	h := NewHolder(true, 7)
+	if _, ok := h.Early(moment, 6, 2); ok {
+		t.Fatal("a word without a lease")
+	}
+	h.Took(NewSeen(5, nil), nil)
+	r, _ := h.Report(moment)
+	h.Granted(moment, Grant{Epoch: 7, Seq: r.Seq})
+	a := id(1)
+	table := NewTable(0, []cluster.PeerID{a}, false)
+	table.Committed(moment, 5, 5)
+	table.Reported(moment, a, r)
+	round, _ := table.NextRound(moment)
+	early := func(index uint64) {
+		e, ok := h.Early(moment, index, 2)
+		if !ok || e != (Early{Epoch: 7, Index: index, Term: 2}) {
+			t.Fatalf("%+v, %v", e, ok)
+		}
+		table.Early(moment, a, e)
+	}
+	early(6)
+	table.Confirmed(moment, round, 5)
+	table.Committed(moment, 6, 5)
+	if seen, _ := table.Released(); seen.Prefix != 5 {
+		t.Fatalf("the word of a holder without a grant counts: %+v", seen)
+	}
+	early(7)
+	if seen, _ := table.Released(); seen.Prefix != 6 {
+		t.Fatalf("released beyond what is committed: %+v", seen)
+	}
+	table.Early(moment, a, Early{Epoch: 6, Index: 9, Term: 2})
+	table.Committed(moment, 9, 5)
+	if seen, _ := table.Released(); seen.Prefix != 7 {
+		t.Fatalf("the word of an epoch that is over counts: %+v", seen)
+	}
+	// The leader knows: nothing needs to be said again, unless the release does not come.
+	h.Took(NewSeen(7, nil), nil)
+	if r, due := h.Report(moment + 1); due {
+		t.Fatalf("%+v", r)
+	}
+	if _, due := h.Report(moment + Resend); !due {
+		t.Fatal("a release that does not come is not asked for")
+	}
+	h.LeaderChanged()
+	if r, due := h.Report(moment + Resend); !due || r.Seen.Prefix != 7 {
+		t.Fatalf("a new leader is told %+v", r)
+	}
+}
+
 func FuzzReport(f *testing.F) {
 	f.Add((&Report{Epoch: 3, Seq: 9, Seen: Seen{5, []uint64{7}}, Note: []byte("n")}).Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {

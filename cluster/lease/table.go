@@ -125,6 +125,23 @@ func (t *Table) Reported(now time.Duration, from cluster.PeerID, r Report) {
 	t.asking[from] = asked{r.Epoch, r.Seq, false}
 }
 
+// Early takes a word about entries of this table's own term, of which the leader knows that it has them.
+func (t *Table) Early(now time.Duration, from cluster.PeerID, e Early) {
+	if h := t.holders[from]; h != nil && h.epoch == e.Epoch && h.granted {
+		h.seen = h.seen.union(NewSeen(e.Index, nil))
+		t.advance(now)
+	}
+}
+
+// Lacks reports whether a holder has not taken in everything up to index.
+func (t *Table) Lacks(id cluster.PeerID, index uint64) bool {
+	h := t.holders[id]
+	return h != nil && h.seen.Prefix < index
+}
+
+// Holds reports whether nothing is released without a peer.
+func (t *Table) Holds(id cluster.PeerID) bool { return t.holders[id] != nil }
+
 // NextRound returns the number of a quorum round to begin now, if one is wanted. The caller asks the consensus core
 // for a read index under that number and calls Confirmed with the answer; a round that gets none is forgotten.
 func (t *Table) NextRound(now time.Duration) (number uint64, wanted bool) {

@@ -20,20 +20,30 @@ type follower struct{ n *Node }
 // Applied implements state.Follower.
 func (f follower) Applied(e state.Applied) {
 	n := f.n
+	f.Prepared(e)
+	for _, c := range e.Changes {
+		if what, ok := c.What.(*state.Facts); ok && what.Members {
+			if err := n.readMembers(); err != nil {
+				n.log.Error("members cannot be read", "err", err)
+			}
+		}
+	}
+}
+
+// Prepared implements state.Foreseer.
+func (f follower) Prepared(e state.Applied) {
+	n := f.n
+	n.entry = n.entry[:0]
 	if e.Refused {
 		n.entry = append(n.entry, meta.Change{Index: e.Index, Refused: true})
 	}
 	for _, c := range e.Changes {
-		switch what := c.What.(type) {
-		case *meta.Change:
+		if what, ok := c.What.(*meta.Change); ok {
 			n.entry = append(n.entry, *what)
-		case *state.Facts:
-			if what.Members {
-				if err := n.readMembers(); err != nil {
-					n.log.Error("members cannot be read", "err", err)
-				}
-			}
 		}
+	}
+	if len(n.entry) == 0 {
+		n.entry = append(n.entry, meta.Change{Index: e.Index})
 	}
 }
 
@@ -48,6 +58,12 @@ func (n *Node) applied(index uint64) {
 		cs = []meta.Change{{Index: index}}
 	}
 	n.driver.Applied(cs...)
+}
+
+// prepared is called after the next entry was prepared.
+func (n *Node) prepared(id uint64) {
+	n.driver.Prepared(id, n.entry...)
+	n.entry = n.entry[:0]
 }
 
 // reset is called after a snapshot was installed.

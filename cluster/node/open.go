@@ -214,6 +214,8 @@ func (n *Node) openLog() (err error) {
 		Session:     n.session.id.Load(),
 		Views:       n.store.At,
 		Took:        func(s seen) { n.group.Took(s) },
+		Hurry:       func() { n.group.Hurry() },
+		TookEarly:   func(id uint64) { n.group.TookEarly(id) },
 		Rejoin:      func() { n.group.Rejoin() },
 		Lost:        n.forfeit,
 		Now:         boottime,
@@ -236,14 +238,16 @@ func (n *Node) openLog() (err error) {
 
 		SegmentBytes: kept,
 
-		Log:        n.log,
-		OnApplied:  n.applied,
-		OnReset:    n.reset,
-		OnReleased: func(s seen) { n.driver.Released(s); n.store.released.open(s) },
-		OnLease:    n.driver.Leased,
-		OnLeader:   n.leads,
-		OnLapse:    n.lapse,
-		OnNote:     n.reported,
+		Log:          n.log,
+		OnApplied:    n.applied,
+		OnPrepared:   n.prepared,
+		OnUnprepared: n.driver.Unprepared,
+		OnReset:      n.reset,
+		OnReleased:   func(s seen) { n.driver.Released(s); n.store.released.open(s) },
+		OnLease:      n.driver.Leased,
+		OnLeader:     n.leads,
+		OnLapse:      n.lapse,
+		OnNote:       n.reported,
 	})
 	if err != nil {
 		return err

@@ -100,6 +100,9 @@ func (s *store) apply(ctx context.Context, under uint64, op meta.Op, propose fun
 func (s *store) Released(ctx context.Context, index uint64) error {
 	ctx, end := s.cut.within(ctx)
 	defer end()
+	if !s.released.has(index) {
+		s.group.Hurry()
+	}
 	return because(ctx, s.released.wait(ctx, index))
 }
 
@@ -127,6 +130,12 @@ func (g *gate) open(seen lease.Seen) {
 	g.seen = seen
 	close(g.next)
 	g.next = make(chan struct{})
+}
+
+func (g *gate) has(index uint64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.seen.Has(index)
 }
 
 func (g *gate) prefix() uint64 {

@@ -76,6 +76,20 @@ type Core struct {
 	inLog  map[proposalKey]struct{}
 	behind bool // proposals were refused by the core: try again at the next tick
 
+	origin map[uint64]cluster.PeerID   // at the leader: which peer forwards a session's proposals
+	asked  map[cluster.PeerID][]uint64 // at the leader: entries with a proposal of that peer, while their release is not sent
+	prompt map[cluster.PeerID]bool     // at the leader: peers that take changes in before they are committed
+	urged  map[cluster.PeerID]bool     // at the leader: peers that want to know the next release at once
+	solo   uint64                      // at the leader: the newest entry that was written when all before it was committed
+	waits  []*company
+	acked  uint64 // the newest index acknowledged to this term's leader
+
+	handed uint64    // the newest entry handed out to be applied
+	tail   *pb.Entry // the newest entry written, nil if more than one is not handed out
+	early  *Prepare  // what was last handed out to be prepared, until it is applied or dropped
+	acks   bool      // early's entry was acknowledged to the leader
+	preps  uint64
+
 	reads    []uint64 // tokens that wait for a round
 	rounds   []*round
 	roundSeq uint64
@@ -126,16 +140,19 @@ type round struct {
 
 // Effects is what is to be done. The slices are the caller's.
 type Effects struct {
-	Send     []Letter    // notices to be sent now
-	Write    []*Write    // to be persisted in this order, each then given to Persisted
-	Apply    []*Apply    // to be applied in this order, each then given to Applied
-	Snapshot bool        // open a snapshot of the machine, then call SnapshotOpened
-	Applied  []Outcome   // proposals of this peer that were applied here
-	Released []uint64    // their Seqs, once every mount has taken them in
-	Reads    []ReadPoint // answers to ReadIndex
-	Changed  []Change    // answers to SetMembers
-	Lapsed   bool        // on the leader: it has become certain that some peer holds no lease
-	Reports  []Told      // on the leader: what peers' notes say
+	Send     []Letter      // notices to be sent now
+	Write    []*Write      // to be persisted in this order, each then given to Persisted
+	Drop     bool          // before Apply: what was prepared will not be
+	Apply    []*Apply      // to be applied in this order, each then given to Applied
+	Prepare  *Prepare      // after Apply: to be prepared
+	Wake     time.Duration // when Flush is to be called; 0 never
+	Snapshot bool          // open a snapshot of the machine, then call SnapshotOpened
+	Applied  []Outcome     // proposals of this peer that were applied here
+	Released []uint64      // their Seqs, once every mount has taken them in
+	Reads    []ReadPoint   // answers to ReadIndex
+	Changed  []Change      // answers to SetMembers
+	Lapsed   bool          // on the leader: it has become certain that some peer holds no lease
+	Reports  []Told        // on the leader: what peers' notes say
 }
 
 // Letter is a notice to a peer.
@@ -162,6 +179,15 @@ type Install struct {
 type Apply struct {
 	Entries   []Entry
 	responses []*pb.Message
+}
+
+// Prepare is an entry that is in the log here, and perhaps not yet committed: the next one to be applied, or never. A kernel that
+// takes its changes in already, TookEarly, saves the leader from waiting for another round.
+type Prepare struct {
+	ID          uint64 // above those before
+	Index, Term uint64
+	Proposals   []Proposal
+	taken       bool
 }
 
 // Entry is one committed entry. The driver fills Results, one a proposal, unless the machine had it already.
@@ -222,6 +248,11 @@ func NewCore(o CoreOptions, log *wal.Log, now time.Duration) (*Core, error) {
 		inLog:   map[proposalKey]struct{}{},
 		active:  map[uint64]time.Duration{},
 		hard:    hard,
+		handed:  start,
+		origin:  map[uint64]cluster.PeerID{},
+		asked:   map[cluster.PeerID][]uint64{},
+		prompt:  map[cluster.PeerID]bool{},
+		urged:   map[cluster.PeerID]bool{},
 	}
 	c.learn(conf.peers...)
 	c.learn(o.Self)
@@ -319,6 +350,9 @@ func (c *Core) Receive(now time.Duration, from cluster.PeerID, kind wire.Kind, b
 		if err := body.Into(&m); err != nil {
 			return err
 		}
+		for _, p := range m.ps {
+			c.origin[p.Session] = from
+		}
 		c.enqueue(m.ps)
 		return nil
 	}
@@ -379,7 +413,14 @@ func (c *Core) send(m *pb.Message) {
 	if m.GetType() == pb.MsgSnap {
 		c.active[m.GetTo()] = c.now
 	}
-	c.out.Send = append(c.out.Send, Letter{to, &message{m}})
+	if c.mayWait(to, m) {
+		return
+	}
+	c.post(to, m)
+	if m.GetType() == pb.MsgAppResp && !m.GetReject() && c.early != nil && m.GetIndex() >= c.early.Index {
+		c.acks = true
+		c.tellEarly()
+	}
 }
 
 // Applied says that a's entries are in the machine, or were before, and that their results are filled in.
@@ -462,6 +503,8 @@ func (c *Core) Next() Effects {
 		c.lease()
 	}
 	c.release()
+	c.prepare()
+	c.out.Wake = c.wake()
 	if c.view.want {
 		c.view.want, c.out.Snapshot = false, true
 	}
@@ -490,6 +533,7 @@ func (c *Core) ready(rd etcd.Ready) {
 func (c *Core) write(m *pb.Message) {
 	w := &Write{responses: m.GetResponses()}
 	w.Batch.Entries = toWAL(m.GetEntries())
+	c.appended(m.GetEntries())
 	if m.Term != nil || m.Vote != nil || m.Commit != nil {
 		h := wal.Hard{Term: m.GetTerm(), Vote: m.GetVote(), Commit: m.GetCommit()}
 		votes := h.Term != c.hard.Term || h.Vote != c.hard.Vote
@@ -515,6 +559,8 @@ func (c *Core) write(m *pb.Message) {
 		at := wal.Mark{Index: s.GetMetadata().GetIndex(), Term: s.GetMetadata().GetTerm()}
 		w.Batch.Base = &at
 		w.Batch.Conf = &wal.Conf{Index: at.Index, Data: conf.append(nil)}
+		c.handed, c.tail = max(c.handed, at.Index), nil
+		c.drop()
 		w.Install = &Install{Index: at.Index, Term: at.Term, From: c.snapFrom, conf: conf}
 	}
 	c.writing = append(c.writing, w)
@@ -540,6 +586,10 @@ func (c *Core) apply(m *pb.Message) {
 			panic(corePanic{err.Error()})
 		}
 		a.Entries = append(a.Entries, out)
+		c.handed = out.Index
+	}
+	if c.early != nil && c.early.Index <= c.handed {
+		c.early = nil
 	}
 	c.out.Apply = append(c.out.Apply, a)
 }
@@ -583,6 +633,13 @@ func (c *Core) leaderChanged(term uint64, leader cluster.PeerID, leading bool) {
 		c.queue = nil
 		clear(c.inLog)
 		clear(c.active)
+		clear(c.origin)
+		clear(c.asked)
+		clear(c.prompt)
+		clear(c.urged)
+	}
+	if changed {
+		c.waits, c.acked, c.acks = nil, 0, false
 	}
 	if fresh {
 		sudden := c.now-c.removed < lease.Length+lease.Slack

@@ -16,8 +16,13 @@
 // storage protocol attaches each promise to the write it depends on. A leader sends entries while it writes them
 // itself. An entry is applied only where it is synced.
 //
-// On paper, at the leader: an op costs one sync here and one at the fastest follower, at the same time, one round
-// trip, and another half for the release; while a sync runs the next entry gathers what comes (256 ops, 512 KiB).
+// On paper: an op costs one sync at the leader and one at each follower, at the same time, and one round trip. Followers
+// prepare an entry while they sync it (Preparer), their kernels take in what it will change, and the acknowledgement says so
+// (lease.Early): once the entry is committed it is released. That it is committed, and released, the followers hear with
+// the next entry, or after Later, or at once if somebody there waits (Hurry). So in a stream of ops each follower
+// receives one message an op and sends one, each a TLS record: one system call for the sender, two for the receiver. An entry
+// that comes before the one ahead of it is committed is not prepared, and costs a round more: for the commit, and
+// for the reports. While a sync runs the next entry gathers what comes (256 ops, 512 KiB).
 //
 // Memory: the log's data up to wal.Options.CacheBytes, 32 MiB of entries not yet committed, 4 MiB being applied, 1024
 // proposals of this peer, 8192 of others at the leader.

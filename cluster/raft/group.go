@@ -42,13 +42,17 @@ type Options struct {
 	// Hooks. All may be nil. OnApplied and OnReset are called from the goroutine that applies, after each entry and
 	// after each snapshot. The others are called while the group works, by whoever made it work, and must not wait for the group,
 	// nor for a lock that somebody holds who calls the group.
-	OnApplied  func(index uint64)
-	OnReset    func(index uint64)
-	OnReleased func(lease.Seen)
-	OnLease    func(until time.Duration) // 0: the lease is lost; drop every cache, then call Rejoin
-	OnLeader   func(term uint64, leading bool)
-	OnNote     func(from cluster.PeerID, note []byte) // on the leader
-	OnLapse    func()                                 // on the leader: it has become certain that some peer holds no lease
+	// OnPrepared is called by the former after the machine has prepared the next entry; OnApplied or OnUnprepared follows. When the kernel
+	// has taken in what it would change, call TookEarly.
+	OnApplied    func(index uint64)
+	OnPrepared   func(id uint64)
+	OnUnprepared func()
+	OnReset      func(index uint64)
+	OnReleased   func(lease.Seen)
+	OnLease      func(until time.Duration) // 0: the lease is lost; drop every cache, then call Rejoin
+	OnLeader     func(term uint64, leading bool)
+	OnNote       func(from cluster.PeerID, note []byte) // on the leader
+	OnLapse      func()                                 // on the leader: it has become certain that some peer holds no lease
 }
 
 const (
@@ -64,14 +68,18 @@ type Group struct {
 	log   *wal.Log
 	slots chan struct{} // one for each proposal that is not yet applied here
 
-	inbox   *inbox
-	writer  *jobs[writeJob]
-	applier *jobs[applyJob]
-	shelf   shelf
-	durable atomic.Uint64 // the machine's checkpoint
-	looping atomic.Bool   // the core runs
-	told    uint64        // newest index given to OnApplied; of the goroutine that applies
-	closed  chan struct{} // closed when Run has ended
+	inbox    *inbox
+	writer   *jobs[writeJob]
+	applier  *jobs[applyJob]
+	shelf    shelf
+	durable  atomic.Uint64 // the machine's checkpoint
+	looping  atomic.Bool   // the core runs
+	told     uint64        // newest index given to OnApplied; of the goroutine that applies, as are the next two
+	begun    uint64        // where the core began
+	prepared bool          // the machine has prepared an entry
+	alarm    *time.Timer   // for Core.Flush
+	alarmed  time.Duration // when it rings; 0 not at all. Of the turn
+	closed   chan struct{} // closed when Run has ended
 
 	over chan error // one slot: the loop is to end
 

@@ -70,6 +70,21 @@ func (c *Core) receiveLease(from cluster.PeerID, kind wire.Kind, body wire.Body)
 			return err
 		}
 		c.holder.Granted(c.now, m)
+	case lease.KindEarly:
+		var m lease.Early
+		if err := body.Into(&m); err != nil {
+			return err
+		}
+		c.tookEarly(from, m)
+	case lease.KindHurry:
+		var m lease.Hurry
+		if err := body.Into(&m); err != nil {
+			return err
+		}
+		c.out.Send = append(c.out.Send, c.take(from, nil)...)
+		if c.leading {
+			c.urged[from] = true
+		}
 	case lease.KindRelease:
 		var m lease.Release
 		if err := body.Into(&m); err != nil {
@@ -93,7 +108,7 @@ func (c *Core) reported(from cluster.PeerID, r lease.Report) {
 	}
 	if r.Seq == 0 && from != c.o.Self {
 		released, _ := c.released()
-		c.out.Send = append(c.out.Send, Letter{from, &lease.Release{Released: released}})
+		c.later(from).release = &lease.Release{Released: released}
 	}
 }
 
@@ -111,8 +126,14 @@ func (c *Core) broadcast(seen lease.Seen) {
 	m := &lease.Release{Released: seen}
 	c.holder.Release(*m)
 	for _, id := range c.conf.peers {
-		if id != c.o.Self {
-			c.out.Send = append(c.out.Send, Letter{id, m})
+		if id == c.o.Self {
+			continue
+		}
+		c.later(id).release = m
+		if left := slices.DeleteFunc(c.asked[id], seen.Has); len(left) < len(c.asked[id]) || c.urged[id] {
+			c.asked[id] = left
+			delete(c.urged, id)
+			c.out.Send = append(c.out.Send, c.take(id, nil)...)
 		}
 	}
 }

@@ -24,6 +24,7 @@ func (g *Group) Run(ctx context.Context) error {
 	defer g.shelf.clear()
 	err := g.prepare(ctx)
 	if err == nil {
+		g.begun = g.core.applied
 		var wg sync.WaitGroup
 		run := func(fn func(context.Context) error) {
 			wg.Go(func() {
@@ -88,7 +89,14 @@ func (g *Group) loop(ctx, work context.Context) error {
 	defer tick.Stop()
 	ticks := 0
 	stopping, patience := ctx.Done(), (<-chan time.Time)(nil)
+	g.alarm = time.AfterFunc(time.Hour, func() {
+		g.inbox.post(func() {
+			g.alarmed = 0
+			g.core.Flush(g.o.Now())
+		})
+	})
 	defer g.inbox.stop()
+	defer g.alarm.Stop()
 	g.inbox.start(func() {})
 	g.looping.Store(true)
 	for {
@@ -170,8 +178,18 @@ func (g *Group) carryOut(e Effects) {
 		g.writer.push(writeJob{write: w})
 	}
 	g.send(e.Send)
+	if e.Drop {
+		g.applier.push(applyJob{drop: true})
+	}
 	for _, a := range e.Apply {
 		g.applier.push(applyJob{apply: a})
+	}
+	if e.Prepare != nil {
+		g.applier.push(applyJob{prepare: e.Prepare})
+	}
+	if e.Wake != 0 && (g.alarmed == 0 || e.Wake < g.alarmed) {
+		g.alarmed = e.Wake
+		g.alarm.Reset(max(e.Wake-g.o.Now(), 0))
 	}
 	if e.Snapshot {
 		g.applier.push(applyJob{open: func(s Snapshot, index uint64) {
@@ -402,6 +420,16 @@ func (g *Group) Transfer(ctx context.Context, to cluster.PeerID) error {
 	case <-g.closed:
 		return fault.New("transfer", fault.Closed, "")
 	}
+}
+
+// TookEarly says that this peer's kernel has taken in everything up to what OnPrepared was told of under id.
+func (g *Group) TookEarly(id uint64) {
+	g.inbox.post(func() { g.core.TookEarly(g.o.Now(), id) })
+}
+
+// Hurry says that somebody waits for a release that may be known to the leader.
+func (g *Group) Hurry() {
+	g.inbox.post(func() { g.core.Hurry(g.o.Now()) })
 }
 
 // Took says what this peer's kernel has taken in.

@@ -31,6 +31,15 @@ type Machine interface {
 	Restore(index uint64, next func() ([]byte, error)) error
 }
 
+// Preparer is a Machine that can do the work of an entry before it is known to be committed. It is called from the goroutine
+// that calls Apply.
+type Preparer interface {
+	// Prepare works out entry index, the next to be applied, without showing anything of it to readers. The next Apply,
+	// of the same entry, makes it so; Unprepare, or the Apply of another, undoes it.
+	Prepare(index uint64, ps []Proposal) error
+	Unprepare()
+}
+
 // Snapshot is the state at one index.
 type Snapshot interface {
 	Index() uint64

@@ -46,7 +46,7 @@ func TestSimulation(t *testing.T) {
 		})
 	}
 	t.Logf("%+v", total)
-	if *simRuns >= 40 && (total.Snapshots == 0 || total.Cuts == 0 || total.Elections == 0 || total.Members == 0) {
+	if *simRuns >= 40 && (total.Snapshots == 0 || total.Cuts == 0 || total.Elections == 0 || total.Members == 0 || total.Early == 0) {
 		t.Error("a state that must be reached was not")
 	}
 }
@@ -70,7 +70,7 @@ func TestSimulationRepeats(t *testing.T) {
 }
 
 type simCounts struct {
-	Proposed, Released, Crashes, Cuts, Partitions, Snapshots, Rebuilt, Elections, Members, Events int
+	Proposed, Released, Crashes, Cuts, Partitions, Snapshots, Rebuilt, Elections, Members, Early, Events int
 }
 
 func (a *simCounts) add(b simCounts) {
@@ -83,6 +83,7 @@ func (a *simCounts) add(b simCounts) {
 	a.Rebuilt += b.Rebuilt
 	a.Elections += b.Elections
 	a.Members += b.Members
+	a.Early += b.Early
 	a.Events += b.Events
 }
 
@@ -119,6 +120,11 @@ type simReplica struct {
 	bodies  map[uint64]string // by seq
 	indexes map[uint64]uint64
 	taken   uint64
+	prep    *raft.Prepare
+	early   uint64 // index that is taken in before it is applied, 0 none
+	guess   string // what is there, if it is committed
+	drops   int
+	wake    time.Duration
 	lost    bool
 	skew    float64
 	offset  time.Duration
@@ -249,6 +255,7 @@ func (r *simReplica) start() {
 	r.era++
 	r.session++
 	r.writes, r.applies, r.busy, r.lost = nil, nil, false, false
+	r.prep, r.early, r.wake = nil, 0, 0
 	r.bodies, r.indexes, r.term = map[uint64]string{}, map[uint64]uint64{}, 0
 	log, err := wal.Open(r.disk, "sim", wal.Options{SegmentBytes: 2 << 10, CacheBytes: 4 << 10})
 	if err != nil {
@@ -377,9 +384,29 @@ func (r *simReplica) work() {
 	}
 	r.writes = append(r.writes, e.Write...)
 	r.startWrites()
+	if e.Drop {
+		r.prep, r.early = nil, 0
+		r.drops++
+	}
 	for _, a := range e.Apply {
 		r.applies = append(r.applies, a)
 		r.during(s.between(0, 5*time.Millisecond), r.applyNext)
+	}
+	if p, drops := e.Prepare, r.drops; p != nil {
+		r.during(s.between(0, 5*time.Millisecond), func() {
+			if r.prep == nil && r.drops == drops && p.Index > r.through {
+				r.prep = p
+				r.takeEarly()
+			}
+		})
+	}
+	if e.Wake != 0 && r.wake == 0 {
+		r.wake = e.Wake
+		r.during(max(e.Wake-r.clock(), 0), func() {
+			r.wake = 0
+			r.core.Flush(r.clock())
+			r.work()
+		})
 	}
 	if e.Snapshot {
 		r.during(s.between(0, 5*time.Millisecond), func() {
@@ -412,6 +439,25 @@ func (r *simReplica) work() {
 	}
 }
 
+// takeEarly has the kernel take in what was prepared, once it has taken in all before.
+func (r *simReplica) takeEarly() {
+	if r.prep == nil || r.prep.Index != r.through+1 || r.taken != r.through || r.early == r.prep.Index {
+		return
+	}
+	r.early, r.guess = r.prep.Index, what(r.prep.Proposals)
+	r.s.counts.Early++
+	r.core.TookEarly(r.clock(), r.prep.ID)
+	r.work()
+}
+
+func what(ps []raft.Proposal) string {
+	var bodies []string
+	for _, p := range ps {
+		bodies = append(bodies, string(p.Body))
+	}
+	return strings.Join(bodies, ",")
+}
+
 // released checks the promise of a release.
 func (r *simReplica) released(seq uint64) {
 	s := r.s
@@ -422,7 +468,10 @@ func (r *simReplica) released(seq uint64) {
 		if other.core == nil {
 			continue
 		}
-		if state, _ := other.core.Lease(other.clock()); state == lease.Held && other.taken < index {
+		if other.taken >= index || other.early == index && other.taken == index-1 && other.guess == s.history[index] {
+			continue
+		}
+		if state, _ := other.core.Lease(other.clock()); state == lease.Held {
 			s.failf("replica %d was told of %d, replica %d holds a lease and has taken in %d", r.n, index, other.n, other.taken)
 		}
 	}
@@ -487,15 +536,17 @@ func (r *simReplica) applyNext() {
 	r.applies = r.applies[1:]
 	for i := range a.Entries {
 		e := &a.Entries[i]
-		var bodies []string
-		for _, p := range e.Proposals {
-			bodies = append(bodies, string(p.Body))
-		}
-		what := strings.Join(bodies, ",")
+		what := what(e.Proposals)
 		if was, known := s.history[e.Index]; known && was != what {
 			s.failf("entry %d is %q on replica %d and %q elsewhere", e.Index, what, r.n, was)
 		}
 		s.history[e.Index] = what
+		if r.early == e.Index && r.guess == what && r.taken == e.Index-1 {
+			r.taken = e.Index
+		}
+		if r.prep != nil && r.prep.Index <= e.Index {
+			r.prep, r.early = nil, 0
+		}
 		if len(e.Proposals) > 0 && e.Index > r.machine.Applied() {
 			results, err := r.machine.Apply(e.Index, e.Proposals)
 			if err != nil {
@@ -506,11 +557,16 @@ func (r *simReplica) applyNext() {
 		r.through = e.Index
 	}
 	r.core.Applied(r.clock(), a)
+	if r.taken == r.through {
+		r.core.Took(r.clock(), lease.NewSeen(r.taken, nil))
+	}
+	r.takeEarly()
 	through := r.through
 	r.during(s.between(0, 30*time.Millisecond), func() {
 		if through > r.taken {
 			r.taken = through
 			r.core.Took(r.clock(), lease.NewSeen(through, nil))
+			r.takeEarly()
 			r.work()
 		}
 	})

@@ -107,6 +107,8 @@ func (g *Group) install(ctx context.Context, in *Install) error {
 // applyJob is one thing for the goroutine that owns the machine.
 type applyJob struct {
 	apply   *Apply
+	prepare *Prepare
+	drop    bool // what was prepared
 	open    func(s Snapshot, index uint64)
 	install *Install
 	done    chan error
@@ -114,7 +116,7 @@ type applyJob struct {
 
 // apply is the goroutine that owns the machine.
 func (g *Group) apply(ctx context.Context) error {
-	through := g.core.applied // entries up to it were given out
+	through := g.begun // entries up to it were given out
 	for {
 		list := g.applier.take(ctx.Done())
 		if list == nil {
@@ -131,6 +133,10 @@ func (g *Group) apply(ctx context.Context) error {
 				}
 				g.durable.Store(g.o.Machine.Durable())
 				g.inbox.post(func() { g.core.Applied(g.o.Now(), job.apply) })
+			case job.drop:
+				g.unprepare()
+			case job.prepare != nil:
+				g.prepareEntry(job.prepare, through)
 			case job.open != nil:
 				s, err := g.o.Machine.Snapshot()
 				if err != nil {
@@ -138,6 +144,7 @@ func (g *Group) apply(ctx context.Context) error {
 				}
 				job.open(s, max(through, s.Index()))
 			case job.install != nil:
+				g.unprepare()
 				err := g.fetch(ctx, job.install)
 				if err == nil {
 					through = job.install.Index
@@ -154,6 +161,28 @@ func (g *Group) apply(ctx context.Context) error {
 	}
 }
 
+// prepareEntry has the machine prepare an entry, if it can.
+func (g *Group) prepareEntry(p *Prepare, through uint64) {
+	m, ok := g.o.Machine.(Preparer)
+	if !ok || g.o.OnPrepared == nil || p.Index != through+1 {
+		return
+	}
+	if err := m.Prepare(p.Index, p.Proposals); err != nil {
+		return // Apply will say why
+	}
+	g.prepared = true
+	g.o.OnPrepared(p.ID)
+}
+
+func (g *Group) unprepare() {
+	if !g.prepared {
+		return
+	}
+	g.prepared = false
+	g.o.Machine.(Preparer).Unprepare()
+	g.o.OnUnprepared()
+}
+
 // applyEntry gives an entry to the machine unless it has it already.
 func (g *Group) applyEntry(e *Entry) error {
 	if len(e.Proposals) > 0 && e.Index > g.o.Machine.Applied() {
@@ -166,6 +195,7 @@ func (g *Group) applyEntry(e *Entry) error {
 		}
 		e.Results = results
 	}
+	g.prepared = false
 	if e.Index > g.told {
 		g.told = e.Index
 		if g.o.OnApplied != nil {

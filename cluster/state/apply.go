@@ -1,6 +1,9 @@
 package state
 
 import (
+	"bytes"
+	"slices"
+
 	"dfs/blockstore/kv"
 	"dfs/cluster/fault"
 	"dfs/cluster/raft"
@@ -16,29 +19,92 @@ func (m *Machine) Apply(index uint64, ps []raft.Proposal) ([][]byte, error) {
 		m.setApplied(index) // not stored: after a restart such entries are replayed, which changes nothing
 		return nil, nil
 	}
-	tx := m.store.Begin(index)
-	defer tx.Close()
-	e := entry{m: m, tx: tx, index: index}
-	results := make([][]byte, len(ps))
-	for i, p := range ps {
-		r, err := e.proposal(uint32(i), p)
-		if err != nil {
-			return nil, fault.Wrap("state apply", err)
+	p := m.prepared
+	if m.prepared = nil; p != nil && !p.is(index, ps) {
+		p.e.tx.Close()
+		p = nil
+	}
+	if p == nil {
+		var err error
+		if p, err = m.work(index, ps); err != nil {
+			return nil, err
 		}
-		results[i] = r
 	}
-	if err := tx.Set(appliedKey, wire.AppendUint(nil, index)); err != nil {
-		return nil, fault.Wrap("state apply", err)
-	}
-	if err := tx.Commit(); err != nil {
+	defer p.e.tx.Close()
+	if err := p.e.tx.Commit(); err != nil {
 		return nil, fault.Wrap("state commit", err)
 	}
 	m.setApplied(index)
-	a := Applied{Index: index, Changes: e.changes, Refused: e.refused}
+	a := p.applied()
 	for _, f := range m.followers {
 		f.Applied(a)
 	}
-	return results, nil
+	return p.results, nil
+}
+
+// prepared is an entry that is worked out and not committed.
+type prepared struct {
+	e       entry
+	ps      []raft.Proposal
+	results [][]byte
+}
+
+// is reports whether p is the entry at index with these proposals.
+func (p *prepared) is(index uint64, ps []raft.Proposal) bool {
+	return p.e.index == index && slices.EqualFunc(p.ps, ps, func(a, b raft.Proposal) bool {
+		return a.Session == b.Session && a.Seq == b.Seq && a.Low == b.Low && a.Time == b.Time && bytes.Equal(a.Body, b.Body)
+	})
+}
+
+func (p *prepared) applied() Applied {
+	return Applied{Index: p.e.index, Changes: p.e.changes, Refused: p.e.refused}
+}
+
+// work works an entry out in a transaction of its own.
+func (m *Machine) work(index uint64, ps []raft.Proposal) (_ *prepared, err error) {
+	p := &prepared{ps: ps, results: make([][]byte, len(ps)), e: entry{m: m, tx: m.store.Begin(index), index: index}}
+	defer func() {
+		if err != nil {
+			p.e.tx.Close()
+		}
+	}()
+	for i, one := range ps {
+		if p.results[i], err = p.e.proposal(uint32(i), one); err != nil {
+			return nil, fault.Wrap("state apply", err)
+		}
+	}
+	if err := p.e.tx.Set(appliedKey, wire.AppendUint(nil, index)); err != nil {
+		return nil, fault.Wrap("state apply", err)
+	}
+	return p, nil
+}
+
+// Prepare implements raft.Preparer.
+func (m *Machine) Prepare(index uint64, ps []raft.Proposal) error {
+	m.Unprepare()
+	if index <= m.Applied() {
+		return fault.New("state prepare", fault.Invalid, "entry %d after %d", index, m.Applied())
+	}
+	p, err := m.work(index, ps)
+	if err != nil {
+		return err
+	}
+	m.prepared = p
+	a := p.applied()
+	for _, f := range m.followers {
+		if f, ok := f.(Foreseer); ok {
+			f.Prepared(a)
+		}
+	}
+	return nil
+}
+
+// Unprepare implements raft.Preparer.
+func (m *Machine) Unprepare() {
+	if m.prepared != nil {
+		m.prepared.e.tx.Close()
+		m.prepared = nil
+	}
 }
 
 // entry is one log entry being applied.

@@ -106,6 +106,7 @@ func (m *Machine) Restore(index uint64, next func() ([]byte, error)) error {
 	if index == 0 {
 		return fault.New("state restore", fault.Invalid, "index 0")
 	}
+	m.Unprepare()
 	if err := m.store.Wipe(); err != nil {
 		return fault.Wrap("state restore", err)
 	}

@@ -61,12 +61,16 @@ type Machine struct {
 	log   *slog.Logger
 
 	followers []Follower
+	prepared  *prepared // the entry after applied, if it was prepared
 
 	mu      sync.Mutex
 	applied uint64 // guarded by mu
 }
 
-var _ raft.Machine = (*Machine)(nil)
+var (
+	_ raft.Machine  = (*Machine)(nil)
+	_ raft.Preparer = (*Machine)(nil)
+)
 
 // Follower is told everything that happens to the state, in log order, on the applying goroutine. It must be quick.
 type Follower interface {
@@ -75,6 +79,10 @@ type Follower interface {
 	// Reset is called after a snapshot was installed: anything may be different now.
 	Reset(index uint64)
 }
+
+// Foreseer is a Follower that is told, too, what the next entry will change if it is committed. Applied of it, or of another
+// in its place, follows, or nothing.
+type Foreseer interface{ Prepared(a Applied) }
 
 // Applied is what one entry changed: one Change for each proposal that succeeded and changed something.
 type Applied struct {

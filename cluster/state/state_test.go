@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -63,15 +64,17 @@ func (notes) Event(tx Tx, c Context, e Event) (any, error) {
 }
 
 type log struct {
-	t       *testing.T
-	m       *Machine
-	kv      *mem.Store
-	index   uint64
-	applied []Applied
-	resets  []uint64
+	t        *testing.T
+	m        *Machine
+	kv       *mem.Store
+	index    uint64
+	applied  []Applied
+	prepared []Applied
+	resets   []uint64
 }
 
 func (l *log) Applied(a Applied)  { l.applied = append(l.applied, a) }
+func (l *log) Prepared(a Applied) { l.prepared = append(l.prepared, a) }
 func (l *log) Reset(index uint64) { l.resets = append(l.resets, index) }
 
 func newLog(t *testing.T) *log {
@@ -250,6 +253,55 @@ func TestFollowersHearEverythingInOrder(t *testing.T) {
 	}
 	if _, err := l.m.Apply(4, nil); !errors.Is(err, fault.Invalid) {
 		t.Fatal("an entry was applied twice:", err)
+	}
+}
+
+// A prepared entry shows nothing until it is applied, is what it would have been without, and gives way to any other.
+func TestPreparedEntries(t *testing.T) {
+	with, without := begun(t), begun(t)
+	entries := [][]raft.Proposal{
+		{note(1, 3, 1, "sagagb"), note(1, 4, 1, "sbf\x03")},
+		{note(1, 5, 2, "scda")},
+		{note(1, 5, 2, "scda"), note(1, 6, 5, "sdga")},
+	}
+	for i, ps := range entries {
+		before := dump(t, with.kv)
+		for _, wrong := range entries {
+			if err := with.m.Prepare(with.index+1, wrong); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i != len(entries)-1 { // else what was prepared last is what comes
+			if err := with.m.Prepare(with.index+1, ps); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i == 1 {
+			with.m.Unprepare()
+		}
+		if with.m.Applied() != with.index || !bytes.Equal(dump(t, with.kv), before) {
+			t.Fatal("what is prepared shows")
+		}
+		foreseen := with.prepared[len(with.prepared)-1]
+		if got, want := with.entry(ps...), without.entry(ps...); !slices.Equal(got, want) {
+			t.Fatalf("%q, unprepared %q", got, want)
+		}
+		if !bytes.Equal(dump(t, with.kv), dump(t, without.kv)) {
+			t.Fatal("the state is another")
+		}
+		if did := with.applied[len(with.applied)-1]; !reflect.DeepEqual(did, foreseen) {
+			t.Fatalf("foreseen %+v, came to be %+v", foreseen, did)
+		}
+	}
+	if err := with.m.Prepare(with.index+1, entries[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := with.m.Prepare(with.index, entries[0]); !errors.Is(err, fault.Invalid) {
+		t.Fatal("an entry of the past was prepared:", err)
+	}
+	other := note(1, 7, 7, "sega")
+	if got, want := with.entry(other), without.entry(other); !slices.Equal(got, want) || !bytes.Equal(dump(t, with.kv), dump(t, without.kv)) {
+		t.Fatalf("another entry than the prepared one: %q, want %q", got, want)
 	}
 }
 

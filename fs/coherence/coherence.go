@@ -12,6 +12,9 @@
 // Then no answer anywhere shows a change before every kernel has dropped the old state, and none shows the old
 // state after the change's author was told.
 //
+// An entry may be prepared before it is known to be committed: then it counts as changed, the kernel takes it in as usual, and
+// from then on an answer waits until it is applied as well as released, or replaced by another.
+//
 // Mount is this rule as a pure state machine: changes, finished notifies, requests and releases go in; notifies
 // for the kernel come out. Driver is the thin loop around it. Changes of one object are taken in in their order, so
 // waiting is always for a smaller index and cannot go in circles; the one exception is the directory lock, which the

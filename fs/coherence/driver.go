@@ -38,6 +38,8 @@ type Options struct {
 	Views       func(index uint64) (meta.View, error)
 	Took        func(lease.Seen)     // what the kernel has taken in, after each change of it
 	Lost        func()               // the lease was lost: others may change what this mount had to itself; nil nobody cares
+	TookEarly   func(id uint64)      // everything up to what was prepared under id is taken in; may be nil
+	Hurry       func()               // a reader waits for a release; may be nil
 	Rejoin      func()               // the caches have been dropped: ask for a lease again
 	Now         func() time.Duration // CLOCK_BOOTTIME
 	WhenCutOff  CutOff
@@ -62,6 +64,7 @@ type Driver struct {
 
 	telling sync.Mutex // orders Took; above mu
 	told    lease.Seen // to Took, guarded by telling
+	toldID  uint64     // to TookEarly, likewise
 
 	mu      sync.Mutex
 	kernel  Kernel // nil: nothing is cached, nothing to notify
@@ -74,6 +77,7 @@ type Driver struct {
 	changed chan struct{} // closed and replaced when a reader that waits should look again
 	work    chan struct{} // one slot: there are notifies, or a reset, to see to
 	due     []Notify      // for Run to send
+	id      uint64        // of what was last prepared
 	drop    bool          // the caches are to be dropped
 	dropAt  time.Duration // but not before
 	stale   bool          // answers from before the lease was lost were given since the caches were dropped
@@ -129,8 +133,35 @@ func (d *Driver) Renew(session uint64) {
 // kernel can take in without waiting it has taken in on return; the rest is Run's.
 func (d *Driver) Applied(cs ...meta.Change) {
 	d.mu.Lock()
+	prepared := d.mount.prepared != nil
 	d.mount.Apply(cs...)
+	if prepared {
+		d.look() // its release may be known already
+	}
 	d.mu.Unlock()
+	d.follow()
+}
+
+// Prepared takes the changes of the entry after the last applied one, which may still be replaced by another. Applied or
+// Unprepared follows. TookEarly is told id when the kernel has taken them in.
+func (d *Driver) Prepared(id uint64, cs ...meta.Change) {
+	d.mu.Lock()
+	d.mount.Prepare(cs...)
+	d.id = id
+	d.mu.Unlock()
+	d.follow()
+}
+
+// Unprepared says that what was prepared will not be applied.
+func (d *Driver) Unprepared() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mount.Unprepare()
+	d.look()
+}
+
+// follow sees to what a change has brought: what waits for nothing is done on return.
+func (d *Driver) follow() {
 	if d.notifyNow() {
 		d.wake()
 	}
@@ -173,9 +204,16 @@ func (d *Driver) notifyNow() (left bool) {
 func (d *Driver) tell() {
 	d.telling.Lock()
 	defer d.telling.Unlock()
-	if taken := d.Taken(); taken.Prefix != d.told.Prefix || len(taken.Except) != len(d.told.Except) {
+	d.mu.Lock()
+	taken, early, id := d.mount.Taken(), d.mount.Early(), d.id
+	d.mu.Unlock()
+	if taken.Prefix != d.told.Prefix || len(taken.Except) != len(d.told.Except) {
 		d.told = taken
 		d.o.Took(taken)
+	}
+	if early && id != d.toldID && d.o.TookEarly != nil {
+		d.toldID = id
+		d.o.TookEarly(id)
 	}
 }
 
@@ -356,6 +394,9 @@ func (d *Driver) view(ctx context.Context, obj Object) (v meta.View, cache, stal
 		}
 		changed := d.changed
 		d.mu.Unlock()
+		if leased && d.o.Hurry != nil {
+			d.o.Hurry()
+		}
 		if left <= 0 && d.o.WhenCutOff == Read {
 			left = poll // the caches are being dropped, the lease is on its way
 		}

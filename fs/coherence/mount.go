@@ -45,7 +45,9 @@ type Mount struct {
 	released lease.Seen
 	barrier  uint64 // up to here it is not known what changed: nothing is answered before all of it is released
 
-	ops     map[uint64]*op      // changes not taken in, or not known to be released
+	prepared *op // of the entry after applied, if that was prepared
+
+	ops     map[uint64]*op      // changes not taken in, or not known to be released, and prepared ones
 	order   []uint64            // their indexes, ascending
 	objects map[Object][]uint64 // of those, the ones that changed the object, ascending
 	refused []uint64            // of those, the ones that failed and are not taken in, ascending
@@ -63,6 +65,7 @@ type op struct {
 	bytes   []meta.Ino // files whose pages the kernel must forget
 	refused bool       // an answer of it tells of anything before it: it is taken in after all that
 	taken   bool
+	early   bool // it is not applied yet, and perhaps never will be
 }
 
 type notify struct {
@@ -105,7 +108,7 @@ func (m *Mount) EpochOK(ok bool, until time.Duration) {
 func (m *Mount) Reset(index uint64) {
 	m.applied, m.barrier = index, index
 	m.taken = lease.NewSeen(index, nil)
-	m.ops, m.order, m.refused = map[uint64]*op{}, nil, nil
+	m.ops, m.order, m.refused, m.prepared = map[uint64]*op{}, nil, nil, nil
 	m.objects = map[Object][]uint64{}
 	m.waiting = map[uint64]*notify{}
 	held := map[meta.Ino]*dir{}
@@ -122,11 +125,61 @@ func (m *Mount) Reset(index uint64) {
 // one index.
 func (m *Mount) Apply(cs ...meta.Change) {
 	index := cs[0].Index
+	o := m.prepared
+	if o != nil && o.index != index {
+		m.Unprepare()
+		o = nil
+	}
 	for i := m.applied + 1; i < index; i++ {
 		m.taken = addSeen(m.taken, i) // entries that changed nothing
 	}
 	m.applied = index
-	o := &op{index: index}
+	if o != nil {
+		m.prepared, o.early = nil, false
+		m.settle(o)
+		return
+	}
+	m.begin(&op{index: index}, cs)
+}
+
+// Prepare takes the changes of the entry after Applied, which is in the log and may still be replaced: Apply or Unprepare
+// follows. The kernel takes them in like others; an answer about what they touch, once they are taken in, waits until they are applied.
+func (m *Mount) Prepare(cs ...meta.Change) {
+	m.Unprepare()
+	if cs[0].Index != m.applied+1 {
+		return
+	}
+	m.prepared = &op{index: cs[0].Index, early: true}
+	m.begin(m.prepared, cs)
+}
+
+// Early reports whether what was prepared, and everything before it, is taken in.
+func (m *Mount) Early() bool {
+	return m.prepared != nil && m.prepared.taken && m.taken.Prefix+1 == m.prepared.index
+}
+
+// Unprepare says that what was prepared will not be applied.
+func (m *Mount) Unprepare() {
+	o := m.prepared
+	if o == nil {
+		return
+	}
+	m.prepared = nil
+	for _, n := range m.waiting {
+		if n.op == o && !n.moot {
+			n.moot = true
+			if n.Kind == InvalEntry {
+				m.dirOf(n.Ino).pending--
+				m.prune(n.Ino)
+			}
+		}
+	}
+	m.refused = slices.DeleteFunc(m.refused, func(i uint64) bool { return i == o.index })
+	m.remove(o)
+}
+
+// begin notes what an entry changes and what the kernel must forget for it.
+func (m *Mount) begin(o *op, cs []meta.Change) {
 	for _, c := range cs {
 		m.take(o, c)
 	}
@@ -392,6 +445,9 @@ func (m *Mount) settle(o *op) {
 		}
 		o.taken = true
 	}
+	if o.early {
+		return
+	}
 	m.taken = addSeen(m.taken, o.index)
 	var next []uint64
 	for _, obj := range o.objects {
@@ -436,7 +492,14 @@ func (m *Mount) first(o *op) bool {
 
 // forget drops an op that is taken in and released.
 func (m *Mount) forget(o *op) {
-	if !o.taken || !m.released.Has(o.index) || m.ops[o.index] == nil {
+	if o.taken && !o.early && m.released.Has(o.index) {
+		m.remove(o)
+	}
+}
+
+// remove drops an op.
+func (m *Mount) remove(o *op) {
+	if m.ops[o.index] != o {
 		return
 	}
 	delete(m.ops, o.index)
@@ -496,7 +559,7 @@ func (m *Mount) Read(obj Object) Decision {
 			}
 			return Decision{At: i - 1}
 		}
-		if !m.released.Has(i) {
+		if o.early || !m.released.Has(i) {
 			return Decision{Wait: true}
 		}
 	}

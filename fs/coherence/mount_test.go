@@ -253,3 +253,82 @@ func TestWithoutALeaseNoRequestIsWaitedFor(t *testing.T) {
 		t.Fatalf("%v to be sent after the caches were dropped; taken in %v", ns, m.Taken())
 	}
 }
+
+// What was prepared is taken in like a change, and nothing is answered about it until it is known what came of it.
+func TestWhatIsPreparedIsTakenInEarly(t *testing.T) {
+	m := leased(me, 4, true)
+	m.Release(lease.NewSeen(4, nil))
+	obj := Entry(dirD, "a")
+	m.Prepare(create(5, other, "a"))
+	if d := m.Read(obj); d != (Decision{At: 4}) || m.Early() {
+		t.Fatalf("prepared, not taken in: %+v, want the old state, not to be kept", d)
+	}
+	finish(m)
+	if !m.Early() || m.Taken().Prefix != 4 || m.Applied() != 4 {
+		t.Fatalf("taken in early: %v, %+v, applied %d", m.Early(), m.Taken(), m.Applied())
+	}
+	if d := m.Read(obj); !d.Wait {
+		t.Fatalf("taken in, and not known whether it is so: %+v", d)
+	}
+	if d := m.Read(Attr(fileF)); d != (Decision{At: 4, Cache: true}) {
+		t.Fatalf("another object: %+v", d)
+	}
+	m.Release(lease.NewSeen(5, nil)) // the leader knows before this mount does
+	if d := m.Read(obj); !d.Wait {
+		t.Fatalf("released, not applied: %+v", d)
+	}
+	m.Apply(create(5, other, "a"))
+	if d := m.Read(obj); d != (Decision{At: 5, Cache: true}) || m.Taken().Prefix != 5 || m.Early() || len(m.Notifies()) > 0 {
+		t.Fatalf("applied: %+v, taken %+v", d, m.Taken())
+	}
+	if !m.Clean(obj) || len(m.ops) > 0 {
+		t.Fatal("something is left")
+	}
+}
+
+func TestWhatWasPreparedInVainLeavesNothing(t *testing.T) {
+	m := leased(me, 4, true)
+	m.Release(lease.NewSeen(4, nil))
+	m.Prepare(meta.Change{Index: 5, Session: other, Attrs: []meta.Ino{fileF}, Names: []meta.Name{{Dir: dirD, Name: "a"}}}, meta.Change{Index: 5, Refused: true})
+	late := finish(m, dirD)
+	m.Unprepare()
+	for _, n := range late {
+		m.Done(n.ID)
+	}
+	for _, obj := range []Object{Entry(dirD, "a"), Attr(fileF), List(dirD)} {
+		if d := m.Read(obj); d != (Decision{At: 4, Cache: true}) || !m.Clean(obj) {
+			t.Fatalf("%v: %+v", obj, d)
+		}
+	}
+	if len(m.ops)+len(m.order)+len(m.refused)+len(m.dirs) > 0 {
+		t.Fatalf("left: %+v", m)
+	}
+	m.Prepare(create(9, other, "c"))
+	if m.prepared != nil {
+		t.Fatal("prepared before its turn")
+	}
+	m.Apply(create(5, other, "b"))
+	finish(m)
+	if m.Taken().Prefix != 5 {
+		t.Fatalf("taken %+v", m.Taken())
+	}
+}
+
+// One who prepared one entry and is given another in its place forgets the first.
+func TestAnotherEntryInThePlaceOfThePrepared(t *testing.T) {
+	m := leased(me, 4, true)
+	m.Release(lease.NewSeen(4, nil))
+	m.Prepare(create(5, other, "a"))
+	finish(m)
+	m.Unprepare()
+	m.Prepare(create(5, me, "b"))
+	if m.Early() {
+		t.Fatal("taken in by the word of another")
+	}
+	finish(m)
+	m.Apply(create(5, me, "b"))
+	m.Release(lease.NewSeen(5, nil))
+	if d := m.Read(Entry(dirD, "a")); d != (Decision{At: 5, Cache: true}) {
+		t.Fatalf("%+v", d)
+	}
+}

@@ -35,6 +35,7 @@ var breaks = []struct {
 	{IgnoreLease, Options{Rough: true}, 100, 0},
 	{NoHoldOff, Options{Rough: true}, 100, 0},
 	{NoQuorumRound, Options{Rough: true}, 60, 140},
+	{ShowPrepared, Options{Early: true}, 20, 0},
 	{DropAtOnce, Options{Rough: true, OldKernel: true}, 400, 0},
 }
 

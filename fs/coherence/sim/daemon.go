@@ -67,7 +67,7 @@ func (p *peer) view(obj coherence.Object) (at uint64, cache bool) {
 			switch d := p.mount.Read(obj); {
 			case p.s.o.Break == ReadApplied:
 				return p.applied, true
-			case d.Wait && p.s.o.Break == NoWait:
+			case d.Wait && (p.s.o.Break == NoWait || p.s.o.Break == ShowPrepared && p.early != nil):
 				return p.applied, false
 			case !d.Wait:
 				if d.At > p.applied || d.At < p.mount.Floor() {

@@ -5,6 +5,7 @@ import (
 
 	"dfs/cluster"
 	"dfs/cluster/lease"
+	"dfs/fs/meta"
 )
 
 // The log is an ideal one: what a leader whom a majority can hear has appended is committed after a while, in
@@ -81,9 +82,17 @@ func (s *sim) append(l *leader, c *change) {
 		l.taken[id] = true
 	}
 	l.busy = max(l.busy, s.now) + s.between(200*time.Microsecond, s.commitSlow)
-	s.after(l.busy-s.now, func() {
+	at, lead := l.busy, time.Duration(0) // the entry is on a majority's disks before anybody knows it
+	if s.o.Early {
+		lead = s.between(200*time.Microsecond, s.commitSlow)
+		l.busy += lead
+	}
+	s.after(at-s.now, func() {
 		if l.term != s.term || !s.majority(l.p, l.term) || l.p.box.frozen {
 			delete(l.taken, id)
+			if s.o.Early && c.kind != opNone && !l.p.box.frozen {
+				l.prepare(phantom(c, s.committed+1))
+			}
 			return
 		}
 		if c.kind != opNone {
@@ -99,15 +108,55 @@ func (s *sim) append(l *leader, c *change) {
 		}
 		index := a.did.Index
 		s.note("%d: %v by %d, failed %v", index, c, c.session, a.failed)
-		if c.kind == opNone {
-			l.own = index
+		if !s.o.Early {
+			s.commit(l, a)
+			return
 		}
-		l.table.Committed(l.p.clock(), index, l.own)
-		for _, q := range s.peers {
-			s.send(l.p.n, q.n, func() { q.deliver(index) })
-		}
-		l.act()
+		l.prepare(a)
+		s.after(lead, func() { s.commit(l, a) })
 	})
+}
+
+// commit lets it be known that a is committed.
+func (s *sim) commit(l *leader, a *applied) {
+	index := a.did.Index
+	s.committed = max(s.committed, index)
+	if l.term != s.term {
+		return // his successor has it, and says so
+	}
+	if a.change.kind == opNone {
+		l.own = index
+	}
+	l.table.Committed(l.p.clock(), index, l.own)
+	for _, q := range s.peers {
+		s.send(l.p.n, q.n, func() { q.deliver(index) })
+	}
+	l.act()
+}
+
+// prepare sends an entry to the others, most of whom can make something of it.
+func (l *leader) prepare(a *applied) {
+	s := l.p.s
+	for _, q := range s.peers {
+		if q != l.p && a.change.kind != opNone && !s.chance(5) {
+			s.send(l.p.n, q.n, func() { q.prepare(l, a) })
+		}
+	}
+}
+
+// phantom is a change that will never be: its leader is none any more.
+func phantom(c *change, index uint64) *applied {
+	a := &applied{change: c, did: meta.Change{Index: index, Session: c.session}}
+	if c.ino != 0 {
+		a.did.Attrs = append(a.did.Attrs, c.ino)
+	}
+	for _, n := range []meta.Name{{Dir: c.dir, Name: c.name}, {Dir: c.dir2, Name: c.name2}} {
+		if n.Dir != 0 {
+			a.did.Attrs = append(a.did.Attrs, n.Dir)
+			a.did.Names = append(a.did.Names, n)
+		}
+	}
+	return a
 }
 
 // run is the leader's clockwork. It ends when the peer has heard of a later term.
@@ -119,7 +168,7 @@ func (l *leader) run() {
 		l.act()
 		if s.now >= beat {
 			beat = s.now + heartbeat
-			commit := uint64(len(s.world.log))
+			commit := s.committed
 			if l.term != s.term {
 				commit = 0 // it does not know
 			}
@@ -161,7 +210,7 @@ func (l *leader) act() {
 // round asks everyone whether this is still the leader.
 func (l *leader) round(n uint64) {
 	s := l.p.s
-	commit := uint64(len(s.world.log))
+	commit := s.committed
 	if s.o.Break == NoQuorumRound {
 		l.table.Confirmed(l.p.clock(), n, commit)
 		return

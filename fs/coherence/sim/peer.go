@@ -30,6 +30,10 @@ type peer struct {
 	news    gate   // known has grown
 	behind  bool   // the log that is missing here is nowhere any more
 
+	early     *applied // what is prepared
+	earlyOf   *leader
+	earlyTold bool // and told to be taken in
+
 	holder *lease.Holder
 	mount  *coherence.Mount // nil: no mount here
 	kernel *kernel
@@ -150,6 +154,11 @@ func (p *peer) follow() {
 			continue
 		}
 		a := p.s.world.log[p.applied]
+		if p.early != nil && p.early != a {
+			p.mount.Unprepare()
+			p.s.open(&p.look)
+		}
+		p.early = nil
 		p.applied++
 		p.answer(a)
 		if p.mount != nil {
@@ -164,6 +173,36 @@ func (p *peer) follow() {
 		p.s.open(&p.look)
 		p.s.open(&p.work)
 	}
+}
+
+// prepare takes an entry that may be committed or not.
+func (p *peer) prepare(l *leader, a *applied) {
+	if p.mount == nil || p.term != l.term || p.behind || a.did.Index != p.applied+1 || p.known > p.applied {
+		return
+	}
+	p.early, p.earlyOf, p.earlyTold = a, l, false
+	p.s.note("mount %d prepares %d", p.n, a.did.Index)
+	p.mount.Prepare(a.did)
+	p.s.open(&p.look)
+	p.s.open(&p.work)
+}
+
+// tellEarly tells the leader what is taken in and not known to be committed.
+func (p *peer) tellEarly() {
+	if p.early == nil || p.earlyTold || !p.mount.Early() || p.term != p.earlyOf.term {
+		return
+	}
+	e, ok := p.holder.Early(p.clock(), p.early.did.Index, p.earlyOf.term)
+	if p.earlyTold = ok; !ok {
+		return
+	}
+	l := p.earlyOf
+	p.s.send(p.n, l.p.n, func() {
+		if l.p.leads == l {
+			l.table.Early(l.p.clock(), p.id, e)
+			l.act()
+		}
+	})
 }
 
 // outcome is the answer to a proposal, known from an entry that may repeat the one that did it.
@@ -195,6 +234,7 @@ func (p *peer) install() {
 	}
 	p.applied = p.known
 	p.holder.Installed(p.applied)
+	p.early = nil
 	if p.mount != nil {
 		p.mount.Reset(p.applied)
 		p.lose()
@@ -276,6 +316,7 @@ func (p *peer) run() {
 				p.s.start(func() { p.notify(n) })
 			}
 			seen = p.mount.Taken()
+			p.tellEarly()
 		}
 		if seen.Prefix != told.Prefix || !slices.Equal(seen.Except, told.Except) {
 			told = seen

@@ -64,6 +64,7 @@ const (
 	DropAtOnce       Break = "caches are dropped while answers are on their way"
 	AnswerRefusals   Break = "a refused change does not wait for what it tells of"
 	KeepOwn          Break = "a mount's own append leaves its kernel's pages"
+	ShowPrepared     Break = "answers do not wait for what was prepared"
 	BlindAppend      Break = "where an append goes is decided before its commit applies"
 )
 
@@ -76,6 +77,7 @@ type Options struct {
 	Explicit  bool          // the kernel has no AUTO_INVAL_DATA
 	Machine   bool          // the mounts follow the real machine, which also finds out repeats
 	Appends   bool          // a file is appended to by all
+	Early     bool          // changes are prepared before they are committed, some of them in vain
 	Break     Break         // a rule that is left out
 	Length    time.Duration // virtual; default 3 s, 9 s if rough
 	Trace     func(string)  // gets every event
@@ -110,6 +112,7 @@ type sim struct {
 	floors     *floors
 	term       uint64
 	done       map[proposal]bool
+	committed  uint64
 	lag        time.Duration // most that a request, a reply or a notify travels
 	commitSlow time.Duration
 

@@ -24,6 +24,10 @@ var weathers = []struct {
 	{"RoughMachine", Options{Machine: true, Rough: true}},
 	{"RoughAppends", Options{Appends: true, Rough: true}},
 	{"CalmMachineAppends", Options{Appends: true, Machine: true}},
+	{"CalmEarly", Options{Early: true}},
+	{"RoughEarly", Options{Early: true, Rough: true}},
+	{"CalmEarlyOldKernel", Options{Early: true, OldKernel: true}},
+	{"RoughEarlyMachine", Options{Early: true, Machine: true, Rough: true}},
 	{"RoughOldKernel", Options{Rough: true, OldKernel: true}},
 }
 
