@@ -91,14 +91,8 @@ func (f file) Refresh() error {
 	return forget(f.File)
 }
 
-// Warm implements Hinter.
+// Warm implements Warmer.
 func (f file) Warm(off, n int64) { willNeed(f.File, off, n) }
-
-// Begin implements Hinter.
-func (f file) Begin(off, n int64) { beginWrite(f.File, off, n) }
-
-// Forget implements Hinter.
-func (f file) Forget(off, n int64) { dontNeed(f.File, off, n) }
 
 // writeEach writes the parts one by one.
 func writeEach(w io.WriterAt, off int64, parts [][]byte) error {

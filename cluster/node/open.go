@@ -14,6 +14,7 @@ import (
 
 	"dfs/blockstore"
 	"dfs/blockstore/kv/badger"
+	"dfs/blockstore/kv/gather"
 	"dfs/blockstore/pool"
 	"dfs/blockstore/remote"
 	"dfs/blockstore/segment"
@@ -42,6 +43,7 @@ type Node struct {
 
 	net      *peer.Net
 	kv       *badger.Store
+	state    *gather.Store // over kv
 	machine  *state.Machine
 	group    *raft.Group
 	store    *store
@@ -70,9 +72,6 @@ type Node struct {
 	gathered  atomic.Int64 // bytes defragmented here
 	crowds    chan crowd
 	dropped   atomic.Uint64
-	looked    bool          // at what a stopped block store still gives back; of its own chores
-	alone     atomic.Bool   // some of what a stopped block store had not synced is nowhere else
-	troubled  string        // what was last said of this peer; of its own chores
 	entry     []meta.Change // of the entry being applied; only on the applying goroutine
 	admitted  bool          // the state has said that this peer is a member; likewise
 	book      []byte        // as it was written last; of the peer's own chores
@@ -102,7 +101,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		gone:    make(chan struct{}),
 	}
 	if err := n.open(ctx); err != nil {
-		return nil, n.diskFailed(errors.Join(err, n.abandon()))
+		return nil, errors.Join(err, n.abandon())
 	}
 	return n, nil
 }
@@ -169,9 +168,6 @@ func (n *Node) dir(name string) string { return filepath.Join(n.cfg.Data, name) 
 // openState opens the log and the state behind it. A state that does not fit the log is made anew from it.
 func (n *Node) openState() error {
 	n.session.id.Store(randomSession())
-	if err := n.hasRoom(); err != nil {
-		return err
-	}
 	err := n.openLog()
 	var strange *misfit
 	if errors.As(err, &strange) {
@@ -184,10 +180,10 @@ func (n *Node) openState() error {
 		if derr := badger.Discard(n.dir("state")); derr != nil {
 			return errors.Join(err, derr)
 		}
-	} else if werr := errors.Join(n.kv.Wipe(), n.kv.Close()); werr != nil {
+	} else if werr := errors.Join(n.state.Wipe(), n.state.Close()); werr != nil {
 		return errors.Join(err, werr)
 	}
-	n.kv = nil
+	n.kv, n.state = nil, nil
 	n.log.Warn("the state does not fit the log and is rebuilt", "err", err)
 	return n.openLog()
 }
@@ -199,19 +195,16 @@ const (
 )
 
 func (n *Node) openLog() (err error) {
-	kept, tables := int64(0), int64(0)
+	kept, tables, held := int64(0), int64(0), 0
 	if n.cfg.LogKeep > 0 { // the log can only be cut behind what the state has put into tables: small pieces of both
-		kept, tables = keptSegment, keptTable
+		kept, tables, held = keptSegment, keptTable, 1
 	}
-	n.kv, err = badger.Open(n.dir("state"), badger.Options{
-		MemtableBytes: tables, Log: n.log,
-		Free: func() (int64, error) { return n.left("state") }, Spare: stateReserve,
-	})
-	if err != nil {
+	if n.kv, err = badger.Open(n.dir("state"), badger.Options{MemtableBytes: tables, Log: n.log}); err != nil {
 		n.kv = nil
 		return err
 	}
-	n.machine, err = state.New(n.kv, state.Options{Parts: map[byte]state.Part{state.TagMeta: meta.Part{}}, Log: n.log})
+	n.state = gather.New(n.kv, gather.Options{HeldVersions: held})
+	n.machine, err = state.New(n.state, state.Options{Parts: map[byte]state.Part{state.TagMeta: meta.Part{}}, Log: n.log})
 	if err != nil {
 		return err
 	}
@@ -249,7 +242,6 @@ func (n *Node) openLog() (err error) {
 		SegmentBytes: kept,
 
 		Log:          n.log,
-		Scarce:       n.scarce,
 		OnApplied:    n.applied,
 		OnPrepared:   n.prepared,
 		OnUnprepared: n.driver.Unprepared,
@@ -273,9 +265,8 @@ func (n *Node) openBlocks() (err error) {
 		Cluster:  n.id.Cluster,
 		Owner:    n.id.ID().String(),
 		Capacity: n.cfg.Capacity,
-		Free:     func() (int64, error) { return n.left("blocks") },
+		Free:     func() (int64, error) { return freeSpace(n.cfg.Data) },
 		Reserve:  diskReserve,
-		Spare:    stateReserve,
 		OnBad:    func(id blockstore.ID) { n.healer.Suspect(id, 0) }, // from Run on, when there is one
 		OnIndex:  func(err error) { n.distrust("the block index", err) },
 		Log:      n.log,
@@ -369,8 +360,8 @@ func (n *Node) close() error {
 	if n.blocks != nil {
 		errs = append(errs, n.blocks.Close())
 	}
-	if n.kv != nil {
-		errs = append(errs, n.kv.Close())
+	if n.state != nil {
+		errs = append(errs, n.state.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -6,7 +6,7 @@
 //
 // On paper: a commit is one copy into a memory-mapped log and one insertion a key into a skip list, no sync; a
 // Get is a few binary searches over mapped pages. Memory: a memtable is an arena of about 1.3 times
-// Options.MemtableBytes, at most 4 at once (one written, two waiting, one being flushed); tables are mapped and
+// Options.MemtableBytes, at most 3 at once (one written, one waiting, one being flushed); tables are mapped and
 // belong to the page cache; there is no block cache.
 //
 // Layout of a directory: LOCK; BOOT while the store is open, or was when the machine or process stopped; one
@@ -291,7 +291,7 @@ func (s *Store) releaseLocked(gen *generation) error {
 	var err error
 	failed := s.brokenLocked(gen) != nil
 	if !failed {
-		err = fault.Wrap("kv close", gen.close())
+		err = fault.Wrap("kv close", gen.db.Close())
 	}
 	if gen.wiped {
 		return errors.Join(err, fault.Wrap("kv wipe", os.RemoveAll(gen.dir)))
@@ -300,18 +300,6 @@ func (s *Store) releaseLocked(gen *generation) error {
 		err = s.markClosed()
 	}
 	return errors.Join(err, s.lock.Release())
-}
-
-// close returns when everything is in tables, or when it is known that they cannot be written: badger would try for ever.
-func (gen *generation) close() error {
-	closed := make(chan error, 1)
-	go func() { closed <- gen.db.Close() }() // left behind where it does not end, as badger's own goroutines are
-	select {
-	case err := <-closed:
-		return err
-	case <-gen.log.stuck:
-		return gen.log.flushed()
-	}
 }
 
 // Discard removes the store in dir, so that Open makes an empty one. fault.Busy while it is open.

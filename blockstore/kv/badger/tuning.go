@@ -23,7 +23,7 @@ func tuned(dir string, memtableBytes int64, log bdg.Logger) bdg.Options {
 		WithLogger(log).
 		WithBypassLockGuard(true). // dirlock is ours
 		WithMemTableSize(memtableBytes).
-		WithNumMemtables(2).
+		WithNumMemtables(1).
 		WithNumLevelZeroTables(2).
 		WithNumLevelZeroTablesStall(8).
 		WithNumCompactors(2).
