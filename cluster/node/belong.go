@@ -187,23 +187,11 @@ const guardEvery = 500 * time.Millisecond
 // it is open goes on working until the process ends, and everything in it is lost then: the peer must not go
 // on promising.
 func (n *Node) guardParts(ctx context.Context) error {
-	places := []string{partsFile, filepath.Join("log", "id"), filepath.Join("blocks", "ID"), "state", "identity"}
-	was := map[string]fs.FileInfo{}
 	tick := time.NewTicker(guardEvery)
 	defer tick.Stop()
 	for {
-		for _, place := range places {
-			info, err := os.Stat(n.dir(place))
-			old := was[place]
-			switch {
-			case err == nil && old == nil:
-				was[place] = info
-			case err == nil && os.SameFile(old, info):
-			case err == nil:
-				return misfits(n.anew(n.id.ID()), "%s was replaced under this peer", n.dir(place))
-			case errors.Is(err, fs.ErrNotExist) && old != nil:
-				return misfits(n.anew(n.id.ID()), "%s was removed under this peer", n.dir(place))
-			}
+		if err := n.inPlace(); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -211,4 +199,21 @@ func (n *Node) guardParts(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// inPlace returns a misfit if a part is not there any more, or is another one, since it was looked at first.
+func (n *Node) inPlace() error {
+	for _, place := range []string{partsFile, filepath.Join("log", "id"), filepath.Join("blocks", "ID"), "state", "identity"} {
+		info, err := os.Stat(n.dir(place))
+		old := n.places[place]
+		switch {
+		case err == nil && old == nil:
+			n.places[place] = info
+		case err == nil && !os.SameFile(old, info):
+			return misfits(n.anew(n.id.ID()), "%s was replaced under this peer", n.dir(place))
+		case errors.Is(err, fs.ErrNotExist) && old != nil:
+			return misfits(n.anew(n.id.ID()), "%s was removed under this peer", n.dir(place))
+		}
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -72,10 +73,11 @@ type Node struct {
 	gathered  atomic.Int64 // bytes defragmented here
 	crowds    chan crowd
 	dropped   atomic.Uint64
-	entry     []meta.Change // of the entry being applied; only on the applying goroutine
-	admitted  bool          // the state has said that this peer is a member; likewise
-	book      []byte        // as it was written last; of the peer's own chores
-	gone      chan struct{} // closed when it says that it is one no more
+	entry     []meta.Change          // of the entry being applied; only on the applying goroutine
+	admitted  bool                   // the state has said that this peer is a member; likewise
+	book      []byte                 // as it was written last; of the peer's own chores
+	places    map[string]fs.FileInfo // what the data directory's parts were; of the goroutine that guards them
+	gone      chan struct{}          // closed when it says that it is one no more
 
 	mu       sync.Mutex
 	words    map[cluster.PeerID]repair.Word // what peers said in this term; on the leader
@@ -99,6 +101,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		remotes: map[cluster.PeerID]blockstore.Store{},
 		lapsed:  make(chan struct{}, 1),
 		gone:    make(chan struct{}),
+		places:  map[string]fs.FileInfo{},
 	}
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.abandon())

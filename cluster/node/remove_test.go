@@ -12,6 +12,7 @@ import (
 	"dfs/cluster"
 	"dfs/cluster/admin"
 	"dfs/cluster/fault"
+	"dfs/cluster/identity"
 	"dfs/cluster/placement"
 	"dfs/fs/extent"
 	"dfs/fs/meta"
@@ -176,6 +177,27 @@ func TestALeaveThatWasCutShortIsFinished(t *testing.T) {
 		x.until("it is gone", x.hasNo(c))
 		x.until("all is well", func() bool { return x.healthy() && x.holds("/f", content(5)) })
 	}
+}
+
+// A machine that was admitted and never came is a member that is dead, and removed as one.
+func TestAMemberThatNeverCameIsRemoved(t *testing.T) {
+	t.Parallel()
+	a := up(t, filepath.Join(t.TempDir(), "a"))
+	tok, err := a.CreateToken(t.Context(), admin.TokenAsk{})
+	must(t, err)
+	token, err := identity.ParseToken(tok.Text)
+	must(t, err)
+	key, err := identity.Key(filepath.Join(t.TempDir(), "ghost"))
+	must(t, err)
+	if _, _, err := identity.Join(t.Context(), token, key, identity.JoinRequest{Name: "ghost", Addr: "127.0.0.1:1"}, identity.JoinOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	a.until("it is missed", func() bool { s, _ := a.Status(t.Context()); return s.Cluster.Reason == "ghost is dead" })
+	r, err := a.RemovePeer(t.Context(), admin.RemoveAsk{Peer: "ghost"})
+	if err != nil || !r.Removed || r.HeldExtents != 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	a.until("nobody misses it", a.healthy)
 }
 
 // One who is about to go can be kept.

@@ -61,6 +61,12 @@ func (n *Node) Run(ctx context.Context) error {
 		err = cause
 	}
 	var strange *misfit
+	if err != nil && !errors.As(err, &strange) {
+		if gone := n.inPlace(); gone != nil { // and this is how a part of it noticed
+			n.log.Info("ended", "err", err)
+			err = gone
+		}
+	}
 	if errors.As(err, &strange) {
 		// What is open has no place to be flushed to: closing it would take for ever, and spoil what may lie there now.
 		n.gossip.Close()

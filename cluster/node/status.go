@@ -115,6 +115,9 @@ func stateOf(p cluster.Peer) cluster.State {
 // ready reports whether this peer serves reads and writes now, and else why not.
 func (n *Node) ready() (bool, string) {
 	if !n.started.Load() {
+		if n.machine.Applied() == 0 && n.group.Status().First > 1 {
+			return false, "fetching the state from the others"
+		}
 		return false, "starting"
 	}
 	if n.cfg.Mount == "" {

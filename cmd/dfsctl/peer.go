@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -84,7 +85,7 @@ func (x *ctl) peerRemove() *cobra.Command {
 
 A dead member goes at once. It is refused where that would lose what only it holds; --force-lost says that this is known.
 A member that is there is only removed with --yes, after everything on it has been copied and its vote given to another,
-like "dfsd leave" there. Ctrl-C takes that back; --cancel does so for one whose removal was left half done.
+like "dfsd leave" there. Ctrl-C and --timeout take that back; --cancel does so for one whose removal was left half done.
 The machine itself, if it ever comes back, is told that it was removed; it may join again as a new peer.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: x.peerNames,
@@ -94,13 +95,22 @@ The machine itself, if it ever comes back, is told that it was removed; it may j
 	c.Flags().BoolVar(&ask.ForceLost, "force-lost", false, "give up what only this member holds")
 	c.Flags().BoolVar(&ask.DryRun, "dry-run", false, "only say what it would mean")
 	c.Flags().BoolVar(&ask.Cancel, "cancel", false, "a member that is about to go stays")
+	timeout := c.Flags().String("timeout", "0", "how long to wait for copies of what a member that is there holds; 0 for ever")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		client, err := x.client(c)
 		if err != nil {
 			return err
 		}
+		ctx := c.Context()
+		if d, err := cli.ParseDuration(*timeout); err != nil {
+			return err
+		} else if d > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, d)
+			defer cancel()
+		}
 		ask.Peer = args[0]
-		r, err := client.RemovePeer(c.Context(), ask)
+		r, err := client.RemovePeer(ctx, ask)
 		if err != nil {
 			return notRunning(client, err)
 		}

@@ -154,7 +154,8 @@ type supervisor struct {
 	fresh bool // no peer lived here before
 	out   io.Writer
 
-	ready atomic.Bool // the daemon has served since this start
+	ready     atomic.Bool // the daemon has served since this start
+	conflicts int         // of the daemon's ends in a row; of the goroutine that runs it
 
 	mu  sync.Mutex
 	cfg cli.Config // Listen gets its port once that is known
@@ -229,10 +230,23 @@ func (s *supervisor) daemon() process {
 			}
 			return append(line, '\n')
 		},
-		final: func(code int) bool {
-			return code == 0 || !s.ready.Load() || code == cli.Refused || code == cli.Conflict // starting again would not help
-		},
+		final: s.final,
 	}
+}
+
+// conflictsMax is how often in a row the daemon may find its place taken before it is left at that: a predecessor that
+// is slow to die lets go in the end, a data directory that is somebody else's does not.
+const conflictsMax = 3
+
+// final reports whether the daemon's end is the end: it was told to, it never began, it was shown the door, or its data
+// directory is not what it was.
+func (s *supervisor) final(code int) bool {
+	if code != cli.Conflict {
+		s.conflicts = 0
+		return code == 0 || !s.ready.Load() || code == cli.Refused
+	}
+	s.conflicts++
+	return !s.ready.Load() || s.conflicts >= conflictsMax || !hasIdentity(s.cfg.Data)
 }
 
 func (s *supervisor) sidecar() process {
