@@ -52,6 +52,11 @@ func TestVotersComeAndGoUnderLoad(t *testing.T) {
 	voters(1)
 	t.Log(end())
 	l.same([]*harness.Peer{last})
+	for _, p := range c.Peers() { // nobody was ever counted for what he did not have
+		if n := p.Logged("replica: missing"); n > 0 {
+			t.Errorf("%s lacked %d replicas that the maps placed on it", p.Name(), n)
+		}
+	}
 	if t.Failed() {
 		return
 	}
@@ -245,6 +250,7 @@ func TestAwayForLongCatchesUpBySnapshot(t *testing.T) {
 	// meanwhile changes all that and goes on until the log does not reach back to where the peer left.
 	meanwhile := func() {
 		t.Helper()
+		after(2 * time.Second) // until what is under way to a frozen peer has given up
 		reached := first.Metric("dfs_raft_commit_index")
 		must(t, os.WriteFile(path(first, "changes"), then, 0o644))
 		must(t, os.Remove(path(first, "goes")))

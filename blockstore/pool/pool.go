@@ -46,6 +46,11 @@ type Options struct {
 	// wait for it. nil: nobody is known to be.
 	Silent func(cluster.PeerID) bool
 
+	// Named says of each stray replica whether the newest state, no older than the call, shows anything of its extent.
+	// Such a one is kept: nobody can tell a replica that was given up from one that repair is making at this moment. nil:
+	// nothing is named.
+	Named func(ctx context.Context, strays []Stray) ([]bool, error)
+
 	PutTimeout  time.Duration // for one put, plus the time its peer's queue takes at 16 MiB/s; default 1 s
 	GetTimeout  time.Duration // for one get; default 1 s, half a lease
 	SyncTimeout time.Duration // for one sync; default 10 s

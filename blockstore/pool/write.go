@@ -71,7 +71,7 @@ func (p *Pool) write(ctx context.Context, data []byte, note blockstore.Note, w p
 		off += s.Bytes()
 		for _, peer := range d.tried {
 			if err != nil || !slices.Contains(d.have, peer) {
-				p.forgetLater(peer, s)
+				p.forgetLater(peer, s, d.batch.Note)
 			}
 		}
 	}

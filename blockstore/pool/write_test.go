@@ -329,7 +329,7 @@ func TestWriteProperties(t *testing.T) {
 		pieces, err := r.Write(t.Context(), data, blockstore.Note{}, w)
 		forgetting := map[cluster.PeerID][]blockstore.ID{}
 		for _, f := range r.forget {
-			forgetting[f.peer] = append(forgetting[f.peer], f.span.Extent)
+			forgetting[f.peer] = append(forgetting[f.peer], f.Span.Extent)
 		}
 		listed := map[cluster.PeerID][]blockstore.ID{}
 		off := int64(0)

@@ -282,6 +282,7 @@ func (n *Node) openBlocks() (err error) {
 		Self:   n.id.ID(),
 		View:   n.roster.view,
 		Store:  n.storeOf,
+		Named:  n.named,
 		Silent: n.net.Silent,
 		OnBad:  n.bad,
 		Log:    n.log,

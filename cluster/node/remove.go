@@ -140,8 +140,8 @@ func (n *Node) upToDate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	index, err := n.group.ReadIndex(ctx)
-	for err == nil && n.machine.Applied() < index {
-		err = rest(ctx)
+	if err == nil {
+		err = n.reach(ctx, index)
 	}
 	if err != nil {
 		return fault.Advise(fault.New("members", fault.CutOff, "a majority of the voters cannot be reached, and only they change the members"),

@@ -132,6 +132,17 @@ func orphansOf(v *meta.Image, sessions []uint64, list []found) (orphans []blocks
 	return orphans, nil
 }
 
+// Names reports whether the file that an extent of so many blocks was written for shows anything of it in v, or may yet show
+// it again.
+func Names(v *meta.Image, id blockstore.ID, note blockstore.Note, blocks uint32) (bool, error) {
+	x := found{id: id, note: note, blocks: blocks}
+	named, err := names(v, x, note.Off&^blockstore.Gathered, int64(blocks)*blockstore.Size)
+	if err == nil && !named {
+		named, err = names(v, x, 0, meta.SizeMax)
+	}
+	return named, err
+}
+
 // names reports whether x's file shows anything of x within [off, off+n), or may yet show it again: what was replaced
 // by commits that are not on disk everywhere is kept.
 func names(v *meta.Image, x found, off, n int64) (bool, error) {
