@@ -20,6 +20,8 @@ import (
 // (see parting), whoever asked for it and whether that one still lives. A peer that is dead is removed at once: what it
 // held is copied from elsewhere then.
 
+const idLeast = 4 // characters of an id; fewer might be meant as a name
+
 // member finds a member by its name, its id or the beginning of one. fault.NotExist, fault.Invalid.
 func (n *Node) member(op, who string) (cluster.Peer, error) {
 	var found []cluster.Peer
@@ -27,7 +29,7 @@ func (n *Node) member(op, who string) (cluster.Peer, error) {
 		if p.Name == who {
 			return p, nil
 		}
-		if who != "" && strings.HasPrefix(p.ID.String(), who) {
+		if len(who) >= idLeast && strings.HasPrefix(p.ID.String(), who) {
 			found = append(found, p)
 		}
 	}
