@@ -225,18 +225,21 @@ func (s *Scrubber) step(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	var last blockstore.ID
-	var c blockstore.Condition
+	// A fragmented map comes back to an extent again and again: it is read once a view, and that is what it costs.
+	looked := map[blockstore.ID]blockstore.Condition{}
 	for _, k := range list {
-		if id := k.Extent.Span.Extent; id != last {
+		id := k.Extent.Span.Extent
+		c, known := looked[id]
+		cost := int64(0)
+		if !known {
 			if c, err = s.Store.Examine(ctx, id); err != nil {
 				return false, err
 			}
-			last = id
+			looked[id], cost = c, int64(c.Blocks)*blockstore.Size
 		}
 		bad := len(lacks([]meta.Kept{k}, c)) > 0
 		if bad {
-			s.Suspect(last, k.Ino) // who looks again, at a newer state: it may have been freed since
+			s.Suspect(id, k.Ino) // who looks again, at a newer state: it may have been freed since
 		}
 		s.mu.Lock()
 		s.state.Extents++
@@ -251,7 +254,9 @@ func (s *Scrubber) step(ctx context.Context) (done bool, err error) {
 		if st.Paused {
 			return false, nil
 		}
-		s.pace(ctx, st, k.Extent.Span.Bytes())
+		if !known {
+			s.pace(ctx, st, cost)
+		}
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}
@@ -265,7 +270,7 @@ func (s *Scrubber) step(ctx context.Context) (done bool, err error) {
 // pace waits as long as n bytes may take. Fast, it does so once a mebibyte or so.
 func (s *Scrubber) pace(ctx context.Context, st ScrubState, n int64) {
 	wait := time.Duration(float64(n) / float64(st.Rate()) * float64(time.Second))
-	if st.Fast && wait < time.Second/64 && st.Looked/(1<<20) == (st.Looked-n)/(1<<20) {
+	if st.Fast && wait < time.Second/64 && st.Looked/(1<<20) == max(0, st.Looked-n)/(1<<20) {
 		return
 	}
 	s.wait(ctx, max(wait, time.Second/64))

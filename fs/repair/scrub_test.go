@@ -151,3 +151,45 @@ func TestScrubStopsAtRottenMaps(t *testing.T) {
 		}
 	})
 }
+
+// counted counts the looks at extents.
+type counted struct {
+	blockstore.Mender
+	looks map[blockstore.ID]int
+}
+
+func (c counted) Examine(ctx context.Context, id blockstore.ID) (blockstore.Condition, error) {
+	c.looks[id]++
+	return c.Mender.Examine(ctx, id)
+}
+
+// A map in pieces, which comes back to an extent again and again, has each extent read once.
+func TestScrubReadsAFragmentedExtentOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		ino := r.file("f", placement.Wish{Copies: 1})
+		r.mustWrite(ino, 0, blocks(128, 1))
+		for i := range 20 {
+			r.mustWrite(ino, int64(6*i+1)*blockstore.Size, blocks(1, 2))
+		}
+		x := newScrubbed(r, repair.ScrubState{})
+		c := counted{r.stores[0], map[blockstore.ID]int{}}
+		x.Store = c
+		x.run(func() {
+			x.Start()
+			synctest.Wait()
+			time.Sleep(time.Minute)
+		})
+		if st := x.State(); st.Passes != 1 || st.Extents != 41 {
+			t.Fatalf("%+v", st)
+		}
+		for id, n := range c.looks {
+			if n != 1 {
+				t.Errorf("extent %v was read %d times", id, n)
+			}
+		}
+		if len(c.looks) != 21 {
+			t.Errorf("%d extents were read", len(c.looks))
+		}
+	})
+}
