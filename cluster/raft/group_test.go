@@ -804,3 +804,50 @@ func BenchmarkPropose(b *testing.B) {
 		})
 	}
 }
+
+// TestRenew gives a peer another session while it waits for proposals of the old one.
+func TestRenew(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newPeers(t, 3)
+		c.members(3)
+		r := c.all[2]
+		if _, _, err := r.ProposeApplied(t.Context(), r.session, []byte("in the old session")); err != nil {
+			t.Fatal(err)
+		}
+		c.net.Isolate(r.id)
+		lost := make(chan error, 2)
+		for _, under := range []uint64{0, r.session} {
+			go func() {
+				_, _, err := r.ProposeApplied(context.Background(), under, []byte("lost"))
+				lost <- err
+			}()
+		}
+		time.Sleep(time.Second)
+		renewed := make(chan error, 1)
+		go func() {
+			_, err := r.Renew(context.Background(), 4711, []byte("opened"))
+			renewed <- err
+		}()
+		for range 2 {
+			if err := <-lost; !errors.Is(err, fault.Ended) {
+				t.Error("a proposal of the old session:", err)
+			}
+		}
+		if _, _, err := r.ProposeApplied(t.Context(), r.session, []byte("too late")); !errors.Is(err, fault.Ended) {
+			t.Error("a proposal bound to the old session:", err)
+		}
+		later := make(chan error, 1)
+		go func() {
+			_, _, err := r.ProposeApplied(context.Background(), 4711, []byte("in the new one"))
+			later <- err
+		}()
+		time.Sleep(time.Second)
+		c.net.Heal()
+		if err := errors.Join(<-renewed, <-later); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.machine.list(); !slices.Equal(got, []string{"in the old session", "opened", "in the new one"}) {
+			t.Errorf("%q", got)
+		}
+	})
+}
