@@ -80,13 +80,13 @@ func TestAPeerThatWasAwayForLongGoesOn(t *testing.T) {
 	}
 	after(300 * time.Millisecond)
 	p.Freeze()
-	after(6 * time.Second)
+	after(4 * time.Second)
 	must(os.WriteFile(other.Path("shared"), []byte("newer"), 0o644))
 	must(os.Remove(other.Path("doomed")))
 	if got, err := os.ReadFile(other.Path("draft")); err != nil || !bytes.HasPrefix([]byte("before and what was not flushed"), got) || len(got) < 6 {
 		t.Errorf("the draft reads %q, %v while its writer sleeps", got, err)
 	}
-	after(2 * time.Second) // and what nobody holds is reaped
+	after(time.Second) // and what nobody holds is reaped
 	p.Thaw()
 	if got, err := os.ReadFile(p.Path("shared")); err != nil || string(got) != "newer" {
 		t.Errorf("after waking it reads %q, %v", got, err)
@@ -94,7 +94,7 @@ func TestAPeerThatWasAwayForLongGoesOn(t *testing.T) {
 	if _, err := os.Stat(p.Path("doomed")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a removed file: %v", err)
 	}
-	after(2 * time.Second)
+	after(time.Second)
 	close(stop)
 	work.Wait()
 

@@ -271,7 +271,7 @@ func after(d time.Duration) { <-time.After(d) }
 // still has names) nor after it wakes.
 func TestNobodyWaitsLongForAPeerThatFallsSilent(t *testing.T) {
 	c := harness.Start(t, 3, harness.Options{})
-	away := 6 * time.Second // beyond leases and elections
+	away := 5 * time.Second // beyond leases and elections
 	if harness.Soak() {
 		away = time.Minute
 	}
@@ -334,7 +334,7 @@ func TestAFrozenMountAnswersNothingStale(t *testing.T) {
 			m.learn()
 			p.FreezeDaemon()
 			m.change()
-			after(2 * time.Second)
+			after(time.Second)
 			p.Thaw()
 			m.end()
 			p.WaitReady()
