@@ -106,6 +106,7 @@ type Peer struct {
 	Latency  time.Duration // EWMA of acknowledged block writes, disk included; 0 unknown
 	Errors   float64       // EWMA of failed requests, 0..1
 	Load     float64       // runnable work per core, as last reported
+	Trouble  string        // what the peer says is wrong with it; "" nothing
 }
 
 // Available reports whether p can be asked to store or serve extents now.

@@ -13,7 +13,7 @@ import (
 // Every peer loses its power at the same moment: files whose fsync had returned are there, whole.
 func TestFsyncSurvivesAPowerCut(t *testing.T) {
 	harness.NeedFUSE(t)
-	d := harness.NewLoopDisk(t, "ext4", 4<<30, "")
+	d := harness.NewLoopDisk(t, "ext4", 4<<30)
 	c := harness.Start(t, 3, harness.Options{Data: filepath.Join(d.Dir, "peers")})
 	cuts := 2
 	if harness.Soak() {

@@ -107,6 +107,7 @@ type PeerStatus struct {
 	StoredBytes   int64  `json:"stored_bytes"`
 	CapacityBytes int64  `json:"capacity_bytes"`
 	LatencyNS     int64  `json:"latency_ns"` // of an acknowledged block write, disk included; 0 unknown
+	Trouble       string `json:"trouble"`    // what the peer says is wrong with it; "" nothing
 }
 
 // RepairStatus is what lies below its copies.

@@ -22,6 +22,8 @@ type Report struct {
 	Synced   uint64        // log index through which its store is known to be synced
 	Bad      uint64        // replicas in its store found rotten or missing, and not yet healed
 	Damaged  uint64        // of those: no good replica is left anywhere of some block
+	Free     int64         // bytes left on the disk of its log and state; 0 unknown
+	Trouble  string        // what is wrong with it, in words; "" nothing. At most 100 bytes
 }
 
 // Hint is what is believed of one member.
@@ -37,6 +39,7 @@ type Hint struct {
 const (
 	addrMax    = 128
 	versionMax = 64
+	troubleMax = 100
 )
 
 // reportFormat is the first byte of an encoded report. Later formats append fields, which earlier readers skip.
@@ -54,7 +57,9 @@ func (r Report) append(b []byte) []byte {
 	b = wire.AppendInt(b, int64(r.Latency))
 	b = wire.AppendUint(b, r.Synced)
 	b = wire.AppendUint(b, r.Bad)
-	return wire.AppendUint(b, r.Damaged)
+	b = wire.AppendUint(b, r.Damaged)
+	b = wire.AppendInt(b, r.Free)
+	return wire.AppendString(b, r.Trouble[:min(len(r.Trouble), troubleMax)])
 }
 
 // decodeReport reads what append wrote and checks it: negative numbers are fault.Invalid.
@@ -65,12 +70,12 @@ func decodeReport(b []byte) (Report, error) {
 		Addr: r.String(addrMax), Version: r.String(versionMax),
 		Stored: r.Int(), Capacity: r.Int(), Reserve: r.Int(),
 		Load: float64(r.Uint()) / 1000, Errors: float64(r.Uint()) / 1000,
-		Latency: time.Duration(r.Int()), Synced: r.Uint(), Bad: r.Uint(), Damaged: r.Uint(),
+		Latency: time.Duration(r.Int()), Synced: r.Uint(), Bad: r.Uint(), Damaged: r.Uint(), Free: r.Int(), Trouble: r.String(troubleMax),
 	}
 	if err := r.Err(); err != nil {
 		return Report{}, err
 	}
-	if format < reportFormat || v.Stored < 0 || v.Capacity < 0 || v.Reserve < 0 || v.Latency < 0 || v.Errors > 1 {
+	if format < reportFormat || v.Free < 0 || v.Stored < 0 || v.Capacity < 0 || v.Reserve < 0 || v.Latency < 0 || v.Errors > 1 {
 		return Report{}, fault.New("gossip report", fault.Invalid, "format %d: %+v", format, v)
 	}
 	return v, nil

@@ -44,7 +44,9 @@ func (n *Node) ownChores(ctx context.Context) error {
 		if verified {
 			n.syncOwn(ctx)
 		}
-		if done, err := n.dropper.Pass(ctx, n.store.released.prefix()); err != nil {
+		if n.blocks.Failed() != nil {
+			n.lookAtTheRest()
+		} else if done, err := n.dropper.Pass(ctx, n.store.released.prefix()); err != nil {
 			n.log.Warn("freed blocks are not dropped", "err", err)
 		} else {
 			n.dropped.Store(done)
@@ -85,8 +87,7 @@ func (n *Node) syncOwn(ctx context.Context) {
 	if err != nil || !any || lowest <= n.synced.Load() && at == n.synced.Load() {
 		return
 	}
-	if err := n.blocks.Sync(ctx); err != nil {
-		n.log.Error("the block store cannot sync", "err", err)
+	if err := n.blocks.Sync(ctx); err != nil && !n.disown(ctx) {
 		return
 	}
 	n.synced.Store(at)
@@ -108,7 +109,11 @@ func (n *Node) watchMounts() {
 func (n *Node) say() {
 	u := n.blocks.Usage()
 	h := n.healer.Health()
+	trouble := n.trouble()
+	n.tellTrouble(trouble)
 	n.gossip.SetReport(gossip.Report{
+		Free:     n.roomOfState(),
+		Trouble:  trouble,
 		Bad:      uint64(h.Waiting),
 		Damaged:  uint64(h.Damaged),
 		Addr:     n.advertised(n.net.Addr()),
@@ -122,6 +127,21 @@ func (n *Node) say() {
 	n.heard()
 }
 
+// tellTrouble says once what is wrong with this peer, and once that it is over.
+func (n *Node) tellTrouble(now string) {
+	was := n.troubled
+	n.troubled = now
+	switch kind := "disk"; {
+	case (was == "") == (now == ""):
+	case now == "":
+		n.log.Info("this peer is well again")
+		n.events.add(kind, "this peer is well again")
+	default:
+		n.log.Error("something is wrong with this peer", "what", now)
+		n.events.add(kind, now)
+	}
+}
+
 // heard brings the roster up to the hints.
 func (n *Node) heard() {
 	all := map[cluster.PeerID]hints{}
@@ -133,14 +153,16 @@ func (n *Node) heard() {
 			n.pool.Reported(id, h.Report.Stored)
 		}
 		all[id] = hints{seen: h.Seen, stored: h.Report.Stored, capacity: h.Report.Capacity, load: h.Report.Load,
-			bad: h.Report.Bad, damaged: h.Report.Damaged}
+			bad: h.Report.Bad, damaged: h.Report.Damaged, free: h.Report.Free, trouble: h.Report.Trouble}
 	}
 	own := n.blocks.Usage()
 	mine := n.healer.Health()
 	all[n.id.ID()] = hints{seen: cluster.Alive, stored: own.Live, capacity: n.capacity(own.Live), load: load(),
-		bad: uint64(mine.Waiting), damaged: uint64(mine.Damaged)}
+		bad: uint64(mine.Waiting), damaged: uint64(mine.Damaged), free: n.roomOfState(), trouble: n.trouble()}
 	n.roster.hint(all)
-	n.roster.setVoters(n.group.Status().Voters)
+	voters := n.group.Status().Voters
+	n.roster.setVoters(voters)
+	n.store.cramped.Store(cramped(voters, func(id cluster.PeerID) int64 { return all[id].free }))
 }
 
 // leaderChores is what the leader does for all.

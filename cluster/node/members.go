@@ -14,6 +14,8 @@ type hints struct {
 	load     float64
 	bad      uint64 // replicas that wait to be healed
 	damaged  uint64 // of those, hopeless
+	free     int64  // bytes left on the disk of its log and state; 0 unknown
+	trouble  string
 }
 
 // roster is who the members are and what is believed of them. It is the address book of the transport and the source
@@ -136,7 +138,7 @@ func (r *roster) view() cluster.View {
 	peers := make([]cluster.Peer, 0, len(r.members))
 	for id, m := range r.members {
 		h, known := r.hints[id]
-		p := cluster.Peer{Member: m, Voter: r.voters[id], Seen: h.seen, Stored: h.stored, Load: h.load}
+		p := cluster.Peer{Member: m, Voter: r.voters[id], Seen: h.seen, Stored: h.stored, Load: h.load, Trouble: h.trouble}
 		if h.capacity > 0 {
 			p.Capacity = h.capacity
 		}

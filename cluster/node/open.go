@@ -73,6 +73,9 @@ type Node struct {
 	gathered  atomic.Int64 // bytes defragmented here
 	crowds    chan crowd
 	dropped   atomic.Uint64
+	looked    bool                   // at what a stopped block store still gives back; of its own chores
+	onlyHere  atomic.Bool            // some of what a stopped block store had not synced is nowhere else
+	troubled  string                 // what was last said of this peer; of its own chores
 	entry     []meta.Change          // of the entry being applied; only on the applying goroutine
 	admitted  bool                   // the state has said that this peer is a member; likewise
 	book      []byte                 // as it was written last; of the peer's own chores
@@ -104,7 +107,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		places:  map[string]fs.FileInfo{},
 	}
 	if err := n.open(ctx); err != nil {
-		return nil, errors.Join(err, n.abandon())
+		return nil, n.diskFailed(errors.Join(err, n.abandon()))
 	}
 	return n, nil
 }
@@ -171,6 +174,9 @@ func (n *Node) dir(name string) string { return filepath.Join(n.cfg.Data, name) 
 // openState opens the log and the state behind it. A state that does not fit the log is made anew from it.
 func (n *Node) openState() error {
 	n.session.id.Store(randomSession())
+	if err := n.hasRoom(); err != nil {
+		return err
+	}
 	err := n.openLog()
 	var strange *misfit
 	if errors.As(err, &strange) {
@@ -202,7 +208,11 @@ func (n *Node) openLog() (err error) {
 	if n.cfg.LogKeep > 0 { // the log can only be cut behind what the state has put into tables: small pieces of both
 		kept, tables, held = keptSegment, keptTable, 1
 	}
-	if n.kv, err = badger.Open(n.dir("state"), badger.Options{MemtableBytes: tables, Log: n.log}); err != nil {
+	n.kv, err = badger.Open(n.dir("state"), badger.Options{
+		MemtableBytes: tables, Log: n.log,
+		Free: func() (int64, error) { return n.left("state") }, Spare: stateReserve,
+	})
+	if err != nil {
 		n.kv = nil
 		return err
 	}
@@ -245,6 +255,7 @@ func (n *Node) openLog() (err error) {
 		SegmentBytes: kept,
 
 		Log:          n.log,
+		Scarce:       n.scarce,
 		OnApplied:    n.applied,
 		OnPrepared:   n.prepared,
 		OnUnprepared: n.driver.Unprepared,
@@ -268,8 +279,9 @@ func (n *Node) openBlocks() (err error) {
 		Cluster:  n.id.Cluster,
 		Owner:    n.id.ID().String(),
 		Capacity: n.cfg.Capacity,
-		Free:     func() (int64, error) { return freeSpace(n.cfg.Data) },
+		Free:     func() (int64, error) { return n.left("blocks") },
 		Reserve:  diskReserve,
+		Spare:    stateReserve,
 		OnBad:    func(id blockstore.ID) { n.healer.Suspect(id, 0) }, // from Run on, when there is one
 		OnIndex:  func(err error) { n.distrust("the block index", err) },
 		Log:      n.log,

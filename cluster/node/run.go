@@ -50,7 +50,9 @@ func (s *stage) end() {
 
 // Run runs the peer until ctx ends or it cannot go on. When it returns, what was dirty is flushed (or said to be
 // lost), the mount is gone, lease and leadership are given up, and everything is closed.
-func (n *Node) Run(ctx context.Context) error {
+func (n *Node) Run(ctx context.Context) error { return n.diskFailed(n.runToEnd(ctx)) }
+
+func (n *Node) runToEnd(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	n.mu.Lock()

@@ -12,10 +12,6 @@ import (
 	"dfs/fs/meta"
 )
 
-// diskReserve is what extents leave free on the data directory's disk: log and state need it, or nothing could be
-// deleted any more.
-const diskReserve = 256 << 20
-
 // offer returns what a peer offers that was not told: nine tenths of what its disk has left for it, and of what it
 // holds already. A new peer on too small a disk is refused; one that holds data starts, however full its disk has become.
 func (n *Node) offer() (int64, error) {
@@ -41,9 +37,12 @@ func (n *Node) offer() (int64, error) {
 	return max(1, (free+held)/10*9), err
 }
 
-// capacity is what this peer can hold now: what it offers, or less if others have filled its disk.
+// capacity is what this peer can hold now: what it offers, or less if others have filled its disk, or it has failed.
 func (n *Node) capacity(live int64) int64 {
-	free, err := freeSpace(n.cfg.Data)
+	if n.blocks.Failed() != nil {
+		return live
+	}
+	free, err := n.left("blocks")
 	if err != nil {
 		return n.cfg.Capacity
 	}

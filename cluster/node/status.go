@@ -72,6 +72,7 @@ func (n *Node) peerStatus(p cluster.Peer) admin.PeerStatus {
 		StoredBytes:   p.Stored,
 		CapacityBytes: p.Capacity,
 		LatencyNS:     int64(n.pool.Stats(p.ID).Put),
+		Trouble:       p.Trouble,
 	}
 }
 
@@ -147,6 +148,9 @@ func (n *Node) health(v cluster.View, s admin.Status) (health, reason string) {
 	for _, p := range v.Peers {
 		switch st := stateOf(p); st {
 		case cluster.Alive, cluster.Draining:
+			if p.Trouble != "" {
+				away = append(away, p.Name+": "+p.Trouble)
+			}
 		case cluster.Lost: // and removed once nothing depends on it
 			away = append(away, p.Name+" is leaving")
 		default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"dfs/cluster/fault"
 	"dfs/cluster/lease"
@@ -20,6 +21,7 @@ type store struct {
 	released *gate
 	cut      *cutOff
 	session  *incarnation
+	cramped  atomic.Bool // see grows
 }
 
 var (
@@ -70,6 +72,9 @@ func (s *store) ApplyUnder(ctx context.Context, session uint64, op meta.Op) (met
 // apply carries op through the log. Where the session under which it was proposed has ended, which is no fault of whoever asked
 // for op, it is proposed in the next one; an op that rests on the session it names is not, but fault.Conflict.
 func (s *store) apply(ctx context.Context, under uint64, op meta.Op, propose func(context.Context, []byte) ([]byte, error)) (meta.Result, error) {
+	if err := s.grows(op); err != nil {
+		return meta.Result{}, err
+	}
 	ctx, end := s.cut.within(ctx)
 	defer end()
 	body := meta.Encode(op)

@@ -34,9 +34,10 @@ type Options struct {
 	Wall      func() time.Time
 	Log       *slog.Logger // default none
 
-	Keep         uint64 // entries kept behind the machine's checkpoint for slow followers; default 10,000
-	KeepBytes    int64  // and no more than so many bytes of log for their sake; default 256 MiB
-	SegmentBytes int64  // see wal.Options
+	Keep         uint64      // entries kept behind the machine's checkpoint for slow followers; default 10,000
+	KeepBytes    int64       // and no more than so many bytes of log for their sake; default 256 MiB
+	Scarce       func() bool // reports that the disk has no room for that: then as little is kept as the machine needs; nil: never
+	SegmentBytes int64       // see wal.Options
 	CacheBytes   int64
 
 	// Hooks. All may be nil. OnApplied and OnReset are called from the goroutine that applies, after each entry and

@@ -11,6 +11,8 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -710,6 +712,42 @@ func (r *replica) heldWithin(held chan time.Duration, step func()) bool {
 		}
 	}
 	return false
+}
+
+// TestEveryCallOfTheLeadersDiskFails fails each call of the leader's log in turn, with an I/O error and with a full disk: the
+// replica ends and says why, the others go on, and what was acknowledged is there when it comes back.
+func TestEveryCallOfTheLeadersDiskFails(t *testing.T) {
+	for n := range 24 {
+		inBubble(t, func(t *testing.T) {
+			errno := []syscall.Errno{syscall.EIO, syscall.ENOSPC}[n%2]
+			c := newPeers(t, 3)
+			c.members(3)
+			l := c.leader()
+			others := slices.DeleteFunc(slices.Clone(c.all), func(r *replica) bool { return r == l })
+			var calls atomic.Int64
+			l.fail = func(op disk.Op, _ string) error {
+				if op.Changes() && calls.Add(1) > int64(n/2) {
+					return errno
+				}
+				return nil
+			}
+			for i := range 12 {
+				others[i%2].mustPropose(fmt.Sprint("op ", i))
+			}
+			if calls.Load() <= int64(n/2) {
+				t.Fatalf("only %d calls", calls.Load())
+			}
+			if err := l.stop(); !errors.Is(err, errno) || (errno == syscall.ENOSPC) != errors.Is(err, fault.NoSpace) {
+				t.Fatalf("call %d: %v", n/2+1, err)
+			}
+			l.fail = nil
+			l.start()
+			l.mustPropose("back")
+			if ops := c.agree(); len(ops) != 13 {
+				t.Fatalf("call %d: %d ops, %v", n/2+1, len(ops), ops)
+			}
+		})
+	}
 }
 
 // TestBrokenDiskStopsTheReplica fails a sync: the replica ends with the error, and the others go on.

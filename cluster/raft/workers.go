@@ -86,7 +86,7 @@ func (g *Group) forget(c *compaction) error {
 	if err := g.log.Compact(c.to, c.conf); err != nil {
 		return err
 	}
-	if g.log.Size() > g.o.KeepBytes {
+	if g.log.Size() > g.o.KeepBytes || g.o.Scarce != nil && g.o.Scarce() {
 		return g.log.Compact(c.most, c.conf)
 	}
 	return nil

@@ -30,11 +30,12 @@ const (
 
 // Options of a cluster. The zero value is good.
 type Options struct {
-	Data   string   // where the data directories go (DIR/1, ...); "" the test's directory
-	Env    []string // for the daemons, besides the test's
-	Args   []string // for the first start of each peer, besides the harness's
-	Copies int      // 0 auto
-	Net    bool     // peers live in network namespaces of their own, see Net
+	Data   string             // where the data directories go (DIR/1, ...); "" the test's directory
+	DataOf func(n int) string // where peer n has its data directory; nil: in Data
+	Env    []string           // for the daemons, besides the test's
+	Args   []string           // for the first start of each peer, besides the harness's
+	Copies int                // 0 auto
+	Net    bool               // peers live in network namespaces of their own, see Net
 }
 
 // Cluster is a cluster of real peers, numbered from 1.
@@ -79,6 +80,13 @@ func Start(t testing.TB, n int, o Options) *Cluster {
 	return c
 }
 
+func (c *Cluster) dataOf(n int) string {
+	if c.o.DataOf != nil {
+		return c.o.DataOf(n)
+	}
+	return filepath.Join(c.o.Data, strconv.Itoa(n))
+}
+
 // Add starts one more peer, which joins unless it is the first, and returns it when it serves.
 func (c *Cluster) Add() *Peer {
 	c.t.Helper()
@@ -93,7 +101,7 @@ func (c *Cluster) Add() *Peer {
 func (c *Cluster) AddWith(token string) *Peer {
 	c.t.Helper()
 	n := len(c.peers) + 1
-	p := &Peer{c: c, n: n, Data: filepath.Join(c.o.Data, strconv.Itoa(n)), Mount: filepath.Join(c.dir, "mnt", strconv.Itoa(n)),
+	p := &Peer{c: c, n: n, Data: c.dataOf(n), Mount: filepath.Join(c.dir, "mnt", strconv.Itoa(n)),
 		Log: filepath.Join(c.dir, fmt.Sprintf("log.%d", n))}
 	p.Admin = admin.NewClient(p.Data)
 	p.listen = "127.0.0.1:0"
@@ -286,6 +294,22 @@ func (p *Peer) Terminate() (code int, took time.Duration) {
 	case <-ended:
 		return cmd.ProcessState.ExitCode(), time.Since(started)
 	case <-time.After(endWithin):
+		p.c.t.Fatalf("peer %d does not end", p.n)
+		return -1, 0
+	}
+}
+
+// Ended waits until `dfsd up` has ended by itself and returns its exit code and how long that took.
+func (p *Peer) Ended() (code int, took time.Duration) {
+	p.c.t.Helper()
+	p.mu.Lock()
+	cmd, ended := p.cmd, p.ended
+	p.mu.Unlock()
+	started := time.Now()
+	select {
+	case <-ended:
+		return cmd.ProcessState.ExitCode(), time.Since(started)
+	case <-time.After(readyWithin):
 		p.c.t.Fatalf("peer %d does not end", p.n)
 		return -1, 0
 	}

@@ -25,9 +25,8 @@ type LoopDisk struct {
 	image string
 }
 
-// NewLoopDisk makes and mounts one: fs is ext4 or xfs. The image is sparse. Dir "" is a new directory of the test's.
-// The test is skipped where that cannot be done.
-func NewLoopDisk(t testing.TB, fs string, size int64, dir string) *LoopDisk {
+// NewLoopDisk makes and mounts one: fs is ext4 or xfs. The image is sparse. The test is skipped where that cannot be done.
+func NewLoopDisk(t testing.TB, fs string, size int64) *LoopDisk {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("mounting a disk image needs root")
@@ -39,15 +38,12 @@ func NewLoopDisk(t testing.TB, fs string, size int64, dir string) *LoopDisk {
 		}
 	}
 	base := t.TempDir()
-	if dir == "" {
-		dir = filepath.Join(base, "disk")
-	}
-	d := &LoopDisk{image: filepath.Join(base, "disk.img"), Dir: dir}
+	d := &LoopDisk{image: filepath.Join(base, "disk.img"), Dir: filepath.Join(base, "disk")}
 	f, err := os.Create(d.image)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(f.Truncate(size), f.Close(), os.MkdirAll(dir, 0o700)); err != nil {
+	if err := errors.Join(f.Truncate(size), f.Close(), os.MkdirAll(d.Dir, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	force := "-F"
@@ -79,6 +75,17 @@ func (d *LoopDisk) Cut(t testing.TB) {
 func (d *LoopDisk) Replug(t testing.TB) {
 	t.Helper()
 	d.Unplug(t)
+	run(t, "mount", "-o", "loop", d.image, d.Dir)
+}
+
+// Become moves what is in a directory to the disk, and the disk to that place.
+func (d *LoopDisk) Become(t testing.TB, dir string) {
+	t.Helper()
+	if err := os.CopyFS(d.Dir, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	d.Unplug(t)
+	d.Dir = dir
 	run(t, "mount", "-o", "loop", d.image, d.Dir)
 }
 

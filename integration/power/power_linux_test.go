@@ -56,7 +56,7 @@ func TestPowerCutsOnExt4(t *testing.T) { t.Parallel(); powerCuts(t, "ext4") }
 func TestPowerCutsOnXFS(t *testing.T)  { t.Parallel(); powerCuts(t, "xfs") }
 
 func powerCuts(t *testing.T, fs string) {
-	d := harness.NewLoopDisk(t, fs, 2<<30, "")
+	d := harness.NewLoopDisk(t, fs, 2<<30)
 	seed := uint64(time.Now().UnixNano())
 	if s, err := strconv.ParseUint(os.Getenv("DFS_POWER_SEED"), 10, 64); err == nil {
 		seed = s

@@ -291,7 +291,7 @@ func (s *Store) releaseLocked(gen *generation) error {
 	var err error
 	failed := s.brokenLocked(gen) != nil
 	if !failed {
-		err = fault.Wrap("kv close", gen.db.Close())
+		err = fault.Wrap("kv close", gen.close())
 	}
 	if gen.wiped {
 		return errors.Join(err, fault.Wrap("kv wipe", os.RemoveAll(gen.dir)))
@@ -300,6 +300,18 @@ func (s *Store) releaseLocked(gen *generation) error {
 		err = s.markClosed()
 	}
 	return errors.Join(err, s.lock.Release())
+}
+
+// close returns when everything is in tables, or when it is known that they cannot be written: badger would try for ever.
+func (gen *generation) close() error {
+	closed := make(chan error, 1)
+	go func() { closed <- gen.db.Close() }() // left behind where it does not end, as badger's own goroutines are
+	select {
+	case err := <-closed:
+		return err
+	case <-gen.log.stuck:
+		return gen.log.flushed()
+	}
 }
 
 // Discard removes the store in dir, so that Open makes an empty one. fault.Busy while it is open.

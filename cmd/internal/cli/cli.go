@@ -102,6 +102,10 @@ func nextStep(program string, err error) string {
 		return "dfsctl where PATH"
 	case fault.NoSpace:
 		return "dfsctl peer list"
+	case fault.ReadOnly:
+		if program == "dfsd" {
+			return "look after the disk (dmesg), then dfsd up; or remove its directory and join anew"
+		}
 	}
 	return "dfsd doctor"
 }
