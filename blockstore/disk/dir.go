@@ -91,8 +91,14 @@ func (f file) Refresh() error {
 	return forget(f.File)
 }
 
-// Warm implements Warmer.
+// Warm implements Hinter.
 func (f file) Warm(off, n int64) { willNeed(f.File, off, n) }
+
+// Begin implements Hinter.
+func (f file) Begin(off, n int64) { beginWrite(f.File, off, n) }
+
+// Forget implements Hinter.
+func (f file) Forget(off, n int64) { dontNeed(f.File, off, n) }
 
 // writeEach writes the parts one by one.
 func writeEach(w io.WriterAt, off int64, parts [][]byte) error {

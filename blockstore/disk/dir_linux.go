@@ -43,6 +43,14 @@ func willNeed(f *os.File, off, n int64) {
 	_ = again(func() error { return unix.Fadvise(int(f.Fd()), off, n, unix.FADV_WILLNEED) })
 }
 
+func beginWrite(f *os.File, off, n int64) {
+	_ = again(func() error { return unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE) })
+}
+
+func dontNeed(f *os.File, off, n int64) {
+	_ = again(func() error { return unix.Fadvise(int(f.Fd()), off, n, unix.FADV_DONTNEED) })
+}
+
 func again(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, unix.EINTR) {

@@ -29,4 +29,6 @@ func syncDir(dir string) error {
 
 func writeParts(f *os.File, off int64, parts [][]byte) error { return writeEach(f, off, parts) }
 
-func willNeed(*os.File, int64, int64) {}
+func willNeed(*os.File, int64, int64)   {}
+func beginWrite(*os.File, int64, int64) {}
+func dontNeed(*os.File, int64, int64)   {}

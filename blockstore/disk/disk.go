@@ -53,10 +53,12 @@ type File interface {
 	Refresh() error
 }
 
-// Warmer is implemented by files that can be read into the system's memory before they are asked for.
-type Warmer interface {
-	// Warm begins to read [off, off+n). It is a hint and does not wait for the disk.
-	Warm(off, n int64)
+// Hinter is implemented by files whose share of the system's memory can be advised on. Hints promise nothing and lose nothing:
+// an error of the disk that one meets is the next Sync's to report.
+type Hinter interface {
+	Warm(off, n int64)   // begin to read this range, it will be asked for
+	Begin(off, n int64)  // begin to write this range out, before a Sync waits for it
+	Forget(off, n int64) // give up the memory of this range, as far as it is written out: it is not asked for soon
 }
 
 // Error gives an error of the system its kind, NoSpace above all. Error of nil is nil.

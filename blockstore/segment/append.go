@@ -239,6 +239,9 @@ func (s *Store) appendChunk(op string, records []record) (int, error) {
 		s.mu.Unlock()
 		return 0, disk.Error(op, err)
 	}
+	for i := range records[:n] {
+		s.behind.wrote(seg, records[i].header.offset, records[i].header.size())
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seq = seq

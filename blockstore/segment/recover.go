@@ -31,6 +31,7 @@ func (s *Store) recover() error {
 		return err
 	}
 	s.pending, s.live0, s.victim = changes{}, 0, 0
+	s.entries = entryCache{} // what it said
 	for _, seg := range s.segments {
 		seg.live = 0
 	}

@@ -32,7 +32,8 @@
 //
 // # On paper
 //
-// A put of 4 MiB: 8192 sums of 512 bytes (0.2 ms), one gathered write (1-2 ms), no copy of the data, no sync. A put of
+// A put of 4 MiB: 8192 sums of 512 bytes (0.2 ms), one gathered write (1-2 ms), no copy of the data, no sync; the
+// disk begins with it at once, and of what came 64 MiB before the system's memory is given up. A put of
 // 4 KiB: one write of 4.3 KiB, about 5 us. A get of 4 KiB: one index look-up and one read, whether the sums are cached
 // (16 MiB of them) or the record is small enough to be read whole (64 KiB); the look-up is in memory for extents read lately, and so are the bytes,
 // the system's, where small reads come back to a large extent. A sync: one fdatasync for all
@@ -155,6 +156,7 @@ type Store struct {
 	heat  *heat
 
 	appendMu sync.Mutex // see the package comment
+	behind   behind
 	mu       sync.Mutex
 
 	segments map[uint64]*segment

@@ -55,7 +55,7 @@ func (s *Store) warm(seg *segment, span blockstore.Span, e *entry) {
 	if data < warmBytes || span.Bytes() >= warmBytes || !s.heat.read(span.Extent) {
 		return
 	}
-	if f, can := seg.file.(disk.Warmer); can {
+	if f, can := seg.file.(disk.Hinter); can {
 		f.Warm(e.offset+h.dataAt(), data)
 	}
 }

@@ -25,7 +25,25 @@ func (d warmDisk) Open(name string, create bool) (disk.File, error) {
 	return warmFile{f, d.warmed}, err
 }
 
-func (f warmFile) Warm(_, n int64) { *f.warmed += n }
+func (f warmFile) Warm(_, n int64)   { *f.warmed += n }
+func (f warmFile) Begin(_, _ int64)  {}
+func (f warmFile) Forget(_, n int64) { *f.warmed -= n }
+
+// What is written in bulk leaves the system's memory when enough has been written behind it, and nothing else does.
+func TestBehind(t *testing.T) {
+	var kept int64
+	s, err := Open("", Options{Disk: warmDisk{newFaults(1), &kept}, KV: mem.New()})
+	ok(t, err)
+	big := storetest.Extent(1, 8192)
+	for i := range 3 * behindBytes / len(big.Data) {
+		big.ID[3] = byte(i)
+		small := storetest.Extent(uint64(100+i), 8)
+		ok(t, s.Put(ctx, big, small))
+	}
+	if forgot := -kept; forgot < 2*behindBytes || forgot > 2*behindBytes+8<<20 {
+		t.Errorf("%d MiB were given up of %d", forgot>>20, 3*behindBytes>>20)
+	}
+}
 
 // An extent that is read again and again in small pieces is read ahead as a whole, once; one that is read in large pieces, and
 // many that are read now and then, are not.
