@@ -101,14 +101,15 @@ func TestLabOfSingleBlocks(t *testing.T) {
 	p := c.Peer(1)
 	dir := lab(t, p)
 	data := content(512, size(16, 256))
-	before := onDisk(t, filepath.Join(p.Data, "state"))
+	state, blocks := onDisk(t, filepath.Join(p.Data, "state")), onDisk(t, filepath.Join(p.Data, "blocks"))
 	began := time.Now()
 	writeIn(t, filepath.Join(dir, "file"), data, 512)
 	t.Logf("%d MiB written in %v", len(data)>>20, time.Since(began))
 	began = time.Now()
 	mustRead(t, c.Peer(2).Path("lab", "file"), data)
 	t.Logf("and read elsewhere in %v", time.Since(began))
-	t.Logf("the state takes %d bytes a block on disk", (onDisk(t, filepath.Join(p.Data, "state"))-before)/int64(len(data)/512))
+	t.Logf("a block takes %d bytes of the state here, and of the store %d", (onDisk(t, filepath.Join(p.Data, "state"))-state)/int64(len(data)/512),
+		(onDisk(t, filepath.Join(p.Data, "blocks"))-blocks)/int64(len(data)/512)*3/2)
 
 	var doc admin.Where
 	if code := p.CtlJSON(&doc, "where", filepath.Join(dir, "file")); code != 0 || len(doc.Extents) != len(data)/512 {
