@@ -215,6 +215,41 @@ func TestBadInput(t *testing.T) {
 	t.Run("too many wrong tokens", mistake{args: join(forged), code: 4, says: "too many failed attempts", next: "wait"}.run)
 }
 
+// The doctor finds beforehand what up would stumble over, and changes nothing.
+func TestDoctorFindsBadInput(t *testing.T) {
+	c := harness.Start(t, 1, harness.Options{})
+	p := c.Peer(1)
+	for _, m := range []struct{ name, first, says, fix string }{
+		{"a read-only disk", "mkdir $1/ro; mount -t tmpfs -o ro none $1/ro; ln -s ro $1/data", "takes no writes", "--data"},
+		{"a file", "touch $1/data", "is no directory", "--data"},
+		{"other files at the mount point", "mkdir $1/mnt; touch $1/mnt/file", "has files in it", "--mount"},
+		{"a file at the mount point", "touch $1/mnt", "is not a directory", "--mount"},
+		{"no /dev/fuse", "mount -t tmpfs none /dev", "there is no /dev/fuse", "modprobe fuse"},
+		{"a port in use", "", "address already in use", "HOST:0"},
+		{"a drive", "ln -s " + p.Mount + " $1/data", "a drive cannot keep itself", "--data"},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			dir := t.TempDir()
+			port := "127.0.0.1:0"
+			if m.name == "a port in use" {
+				port = p.Status().Self.Listen
+			}
+			script := "set -e\n" + m.first + "\nexec \"$2\" doctor --data $1/data --mount $1/mnt --listen " + port + " --http off --plane off"
+			out, err := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", dir, harness.Program("dfsd")).CombinedOutput()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 6 {
+				t.Errorf("%v, want exit code 6", err)
+			}
+			_, rest, found := strings.Cut(string(out), m.says) // other peers' mounts may be problems as well
+			_, fix, _ := strings.Cut(rest, "fix:")
+			fix, _, _ = strings.Cut(fix, "\n")
+			if !found || !strings.Contains(fix, m.fix) {
+				t.Errorf("want %q and the fix %q in\n%s", m.says, m.fix, out)
+			}
+		})
+	}
+}
+
 // A mount point that is not there is made, also behind a link, and is left as an empty directory.
 func TestMountPointIsMade(t *testing.T) {
 	harness.NeedFUSE(t)

@@ -1,5 +1,6 @@
 // Package repair finishes what the committed state says is unfinished: extents below their copies, commits not known
-// to be on disk, orphans nobody holds, truncations not trimmed, freed blocks not dropped, written extents never committed.
+// to be on disk, windows of files in many pieces, orphans nobody holds, truncations not trimmed, freed blocks not dropped,
+// written extents never committed.
 //
 // Every loop here is the same: look at a view, decide, do a bounded piece of work, propose one op that says it is done. What
 // is not done shows in the next view, so that any of it may be interrupted, repeated, or taken over by a new leader.

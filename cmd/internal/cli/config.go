@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -266,7 +267,7 @@ func userFile() (map[string]string, error) {
 // readTOML returns the settings in a file; no file, no settings. fault.Invalid for unknown ones.
 func readTOML(path string) (map[string]string, error) {
 	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if missing(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -295,13 +296,18 @@ func readTOML(path string) (map[string]string, error) {
 	return values, nil
 }
 
+// missing reports whether err says that there is no such file. A data directory that is none is not this file's to say.
+func missing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
 // flagsFile keeps what `dfsd up` was told, so that `dfsd up --data DIR` alone starts the peer again.
 const flagsFile = "flags.json"
 
 func remembered(data string) (map[string]string, error) {
 	values := map[string]string{}
 	text, err := os.ReadFile(filepath.Join(data, flagsFile))
-	if errors.Is(err, fs.ErrNotExist) {
+	if missing(err) {
 		return values, nil
 	}
 	if err != nil {
