@@ -351,7 +351,7 @@ func TestGrants(t *testing.T) {
 	if ch := d.last(); !slices.Equal(ch.Ended, []Ino{c, e}) {
 		t.Fatalf("%+v", ch)
 	}
-	if _, err := d.Apply(context.Background(), Trim{Ino: a}); !errors.Is(err, fault.Stale) {
+	if _, err := d.Apply(context.Background(), Trim{Ino: a}); !errors.Is(err, fault.Ended) {
 		t.Fatal("an ended session still proposes:", err)
 	}
 }
