@@ -24,6 +24,7 @@ import (
 func TestVotersComeAndGoUnderLoad(t *testing.T) {
 	c := harness.Start(t, 1, harness.Options{})
 	l := newLoad(t)
+	l.pace = 30 * time.Millisecond // what is written must be copied again and again
 	end := l.start(c.Peer(1))
 	voters := func(members int) {
 		t.Helper()

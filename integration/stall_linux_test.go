@@ -68,7 +68,8 @@ func (s *stalls) String() string {
 // load is people at work in some mounts: they copy files in, read them, and change names, each looking at what the
 // others have done.
 type load struct {
-	t *testing.T
+	t    *testing.T
+	pace time.Duration // between steps; 10 ms at least
 
 	mu    sync.Mutex
 	files map[string]int // by name, seed and size of what was closed
@@ -95,7 +96,7 @@ func (l *load) start(peers ...*harness.Peer) (end func() *stalls) {
 	var work sync.WaitGroup
 	run := func(step func(i int) error) {
 		work.Go(func() {
-			pace := time.NewTicker(10 * time.Millisecond) // it is patience that is measured, not speed
+			pace := time.NewTicker(max(l.pace, 10*time.Millisecond)) // it is patience that is measured, not speed
 			defer pace.Stop()
 			for i := 0; ctx.Err() == nil; i++ {
 				if err := step(i); err != nil {
