@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -330,13 +331,31 @@ func TestAwayForLongCatchesUpBySnapshot(t *testing.T) {
 	afterwards()
 	c.WaitHealthy()
 
-	// Frozen: the same process, kernel and caches.
+	// Frozen: the same process, kernel and caches, and what programs there have open: a file that others delete
+	// meanwhile, and one that is being written.
 	before()
+	orphan, err := os.Open(path(away, "goes"))
+	must(t, err)
+	defer orphan.Close()
+	draft, err := os.Create(path(away, "draft"))
+	must(t, err)
+	defer draft.Close()
+	_, err = draft.Write(now)
+	must(t, err)
 	away.Freeze()
 	meanwhile()
 	seen = away.Logged(begins)
 	away.Thaw()
 	afterwards()
+	if got, err := io.ReadAll(orphan); err != nil || !bytes.Equal(got, now) {
+		t.Errorf("a file that was open when others deleted it: %d bytes, %v", len(got), err)
+	}
+	_, err = draft.Write(then)
+	must(t, errors.Join(err, draft.Close()))
+	if got, err := os.ReadFile(path(first, "draft")); err != nil || !bytes.Equal(got, append(bytes.Clone(now), then...)) {
+		t.Errorf("a file that was being written: %d bytes, %v", len(got), err)
+	}
+	must(t, orphan.Close())
 	until(t, "it has caught up by snapshot", func() bool { return away.Logged(begins) > seen })
 	c.WaitHealthy()
 
