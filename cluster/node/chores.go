@@ -201,8 +201,9 @@ func (n *Node) leaderChores(ctx context.Context) error {
 				n.raising.Store(true)
 				go func() { // owned by this loop: it waits for raised before it ends
 					began := time.Now()
-					n.raise(ctx)
-					pause = min(max(9*time.Since(began), raiseAgain), raiseSeldom) // a walk over all extents, perhaps for nothing
+					if pause = raiseAgain; n.raise(ctx) == 0 { // a walk over all extents for nothing
+						pause = min(max(9*time.Since(began), raiseAgain), raiseSeldom)
+					}
 					raised <- struct{}{}
 				}()
 			}
@@ -264,12 +265,14 @@ func (n *Node) freeGrants(ctx context.Context) {
 	}
 }
 
-func (n *Node) raise(ctx context.Context) {
+// raise makes copies of what lacks some, and returns of how many extents.
+func (n *Node) raise(ctx context.Context) (raised int) {
 	began := time.Now()
 	raised, left, err := n.keeper.Raise(ctx)
 	if raised > 0 || err != nil && ctx.Err() == nil {
 		n.log.Info("raised copies", "extents", raised, "left", left, "took", time.Since(began).Round(time.Millisecond), "err", err)
 	}
+	return raised
 }
 
 func sessionIDs(all []state.Session) []uint64 {
