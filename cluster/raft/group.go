@@ -86,6 +86,7 @@ type Group struct {
 
 	// Of the turn: whoever works for the inbox.
 	core     *Core
+	now      time.Duration // when the turn began
 	leaving  bool
 	failed   bool
 	waiters  map[uint64]*waiter
@@ -193,7 +194,7 @@ func (g *Group) handle(ctx context.Context, from cluster.PeerID, kind wire.Kind,
 		return g.serveNext(ctx, from, body)
 	}
 	g.inbox.offer(func() {
-		if err := g.core.Receive(g.o.Now(), from, kind, body); err != nil {
+		if err := g.core.Receive(g.now, from, kind, body); err != nil {
 			g.o.Log.Warn("message refused", "peer", from.Short(), "err", err)
 		}
 	})
@@ -255,7 +256,7 @@ func (g *Group) propose(ctx context.Context, p proposal) (uint64, []byte, error)
 	g.inbox.post(func() {
 		var err error
 		if p.renew != 0 {
-			g.core.Renew(g.o.Now(), p.renew)
+			g.core.Renew(g.now, p.renew)
 		}
 		if p.under != 0 && p.under != g.core.o.Session {
 			<-g.slots
@@ -263,7 +264,7 @@ func (g *Group) propose(ctx context.Context, p proposal) (uint64, []byte, error)
 			w.applied <- Outcome{Ended: true}
 			return
 		}
-		if seq, err = g.core.Propose(g.o.Now(), g.o.Wall().UnixNano(), body); err != nil {
+		if seq, err = g.core.Propose(g.now, g.o.Wall().UnixNano(), body); err != nil {
 			panic(err) // slots and size were counted before
 		}
 		g.waiters[seq] = w

@@ -92,7 +92,7 @@ func (g *Group) loop(ctx, work context.Context) error {
 	g.alarm = time.AfterFunc(time.Hour, func() {
 		g.inbox.post(func() {
 			g.alarmed = 0
-			g.core.Flush(g.o.Now())
+			g.core.Flush(g.now)
 		})
 	})
 	defer g.inbox.stop()
@@ -105,7 +105,7 @@ func (g *Group) loop(ctx, work context.Context) error {
 			ticks++
 			compact := ticks%compactEvery == 0
 			g.inbox.post(func() {
-				g.core.Tick(g.o.Now())
+				g.core.Tick(g.now)
 				if compact {
 					g.compact()
 				}
@@ -129,7 +129,7 @@ func (g *Group) loop(ctx, work context.Context) error {
 
 // leave begins the end: the lease is given up, and leadership if there is somebody to take it.
 func (g *Group) leave() {
-	g.core.Resign(g.o.Now())
+	g.core.Resign(g.now)
 	g.carryOut(g.core.Next())
 	if voters, _ := g.core.Members(); !g.core.leading || len(voters) < 2 {
 		g.end(nil)
@@ -160,11 +160,12 @@ func (g *Group) turn(fns []func()) {
 	if g.failed {
 		return
 	}
+	g.now = g.o.Now() // once: whatever there is to do has happened by now
 	for _, fn := range fns {
 		fn()
 	}
 	if g.leaving && g.core.leading && !g.core.Transferring() {
-		_ = g.core.Transfer(g.o.Now(), cluster.PeerID{}) // whoever answers first, if not everyone is silent
+		_ = g.core.Transfer(g.now, cluster.PeerID{}) // whoever answers first, if not everyone is silent
 	}
 	g.carryOut(g.core.Next())
 	if g.leaving && !g.core.leading && !g.core.leader.IsZero() {
@@ -189,12 +190,12 @@ func (g *Group) carryOut(e Effects) {
 	}
 	if e.Wake != 0 && (g.alarmed == 0 || e.Wake < g.alarmed) {
 		g.alarmed = e.Wake
-		g.alarm.Reset(max(e.Wake-g.o.Now(), 0))
+		g.alarm.Reset(max(e.Wake-g.now, 0))
 	}
 	if e.Snapshot {
 		g.applier.push(applyJob{open: func(s Snapshot, index uint64) {
 			g.shelf.put(s, index, g.o.Now())
-			g.inbox.post(func() { g.core.SnapshotOpened(g.o.Now(), index) })
+			g.inbox.post(func() { g.core.SnapshotOpened(g.now, index) })
 		}})
 	}
 	for _, out := range e.Applied {
@@ -268,7 +269,7 @@ func (g *Group) tellHooks() {
 		g.o.OnReleased(seen)
 	}
 	g.released = seen
-	state, until := g.core.Lease(g.o.Now())
+	state, until := g.core.Lease(g.now)
 	if g.o.OnLease != nil {
 		switch {
 		case state == lease.Held && until != g.until:
@@ -324,7 +325,7 @@ func (g *Group) Status() Status {
 			return Status{Self: g.o.Self, First: g.log.First(), Last: g.log.Last(), Applied: g.o.Machine.Applied()}
 		}
 		_ = g.ask(context.Background(), func() {
-			s := g.core.Status(g.o.Now())
+			s := g.core.Status(g.now)
 			g.mu.Lock()
 			g.status = s
 			g.mu.Unlock()
@@ -342,7 +343,7 @@ func (g *Group) ReadIndex(ctx context.Context) (uint64, error) {
 	ch := make(chan uint64, 1)
 	var token uint64
 	g.inbox.post(func() {
-		token = g.core.ReadIndex(g.o.Now())
+		token = g.core.ReadIndex(g.now)
 		g.reads[token] = ch
 	})
 	select {
@@ -367,7 +368,7 @@ func (g *Group) SetMembers(ctx context.Context, voters, learners []cluster.PeerI
 	var token uint64
 	var refused error
 	err := g.ask(ctx, func() {
-		token, refused = g.core.SetMembers(g.o.Now(), voters, learners)
+		token, refused = g.core.SetMembers(g.now, voters, learners)
 		if refused == nil {
 			g.changes[token] = ch
 		}
@@ -393,13 +394,13 @@ func (g *Group) Transfer(ctx context.Context, to cluster.PeerID) error {
 	w := &watch{done: make(chan struct{})}
 	var refused error
 	err := g.ask(ctx, func() {
-		if refused = g.core.Transfer(g.o.Now(), to); refused != nil {
+		if refused = g.core.Transfer(g.now, to); refused != nil {
 			return
 		}
 		tries := 1
 		w.met = func() bool {
 			if g.core.leading && !g.core.Transferring() { // given up: the other was not ready
-				if tries++; tries > transferTries || g.core.Transfer(g.o.Now(), to) != nil {
+				if tries++; tries > transferTries || g.core.Transfer(g.now, to) != nil {
 					refused = fault.New("transfer", fault.Timeout, "%s did not take over", to.Short())
 					return true
 				}
@@ -424,32 +425,32 @@ func (g *Group) Transfer(ctx context.Context, to cluster.PeerID) error {
 
 // TookEarly says that this peer's kernel has taken in everything up to what OnPrepared was told of under id.
 func (g *Group) TookEarly(id uint64) {
-	g.inbox.post(func() { g.core.TookEarly(g.o.Now(), id) })
+	g.inbox.post(func() { g.core.TookEarly(g.now, id) })
 }
 
 // Hurry says that somebody waits for a release that may be known to the leader.
 func (g *Group) Hurry() {
-	g.inbox.post(func() { g.core.Hurry(g.o.Now()) })
+	g.inbox.post(func() { g.core.Hurry(g.now) })
 }
 
 // Took says what this peer's kernel has taken in.
 func (g *Group) Took(seen lease.Seen) {
-	g.inbox.post(func() { g.core.Took(g.o.Now(), seen) })
+	g.inbox.post(func() { g.core.Took(g.now, seen) })
 }
 
 // Note makes a note travel with this peer's next report to the leader, at most 48 KiB. It may be lost.
 func (g *Group) Note(note []byte) {
-	g.inbox.post(func() { g.core.Note(g.o.Now(), note) })
+	g.inbox.post(func() { g.core.Note(g.now, note) })
 }
 
 // Rejoin asks for a lease anew after OnLease(0), once every cache has been dropped.
 func (g *Group) Rejoin() {
-	g.inbox.post(func() { g.core.Rejoin(g.o.Now()) })
+	g.inbox.post(func() { g.core.Rejoin(g.now) })
 }
 
 // Resign gives this peer's lease up for good: its mount is gone.
 func (g *Group) Resign() {
-	g.inbox.post(func() { g.core.Resign(g.o.Now()) })
+	g.inbox.post(func() { g.core.Resign(g.now) })
 }
 
 func (s Status) String() string {

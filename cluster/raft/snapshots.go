@@ -231,7 +231,7 @@ func (g *Group) serveOpen(ctx context.Context, from cluster.PeerID, body wire.Bo
 	reply := &snapOpened{id: e.id, index: e.index}
 	var err error
 	asked := g.ask(ctx, func() {
-		g.core.SnapshotPulled(g.o.Now(), from)
+		g.core.SnapshotPulled(g.now, from)
 		if reply.term, err = g.log.Term(e.index); err != nil {
 			return
 		}
@@ -269,7 +269,7 @@ func (g *Group) serveNext(_ context.Context, from cluster.PeerID, body wire.Body
 	if len(b) == 0 {
 		g.shelf.drop(e)
 	}
-	g.inbox.offer(func() { g.core.SnapshotPulled(g.o.Now(), from) })
+	g.inbox.offer(func() { g.core.SnapshotPulled(g.now, from) })
 	return &snapChunk{m.n, b}, nil
 }
 

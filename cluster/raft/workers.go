@@ -22,6 +22,7 @@ type compaction struct {
 
 // compact lets the log forget what neither this machine nor a reasonably slow follower needs.
 func (g *Group) compact() {
+	g.applier.push(applyJob{check: true}) // for the next time
 	most := min(g.durable.Load(), g.core.applied)
 	to := min(most, g.core.applied-min(g.core.applied, g.o.Keep))
 	if most == 0 {
@@ -49,7 +50,7 @@ func (g *Group) write(ctx context.Context) error {
 			ws := done
 			g.inbox.post(func() {
 				for _, w := range ws {
-					g.core.Persisted(g.o.Now(), w)
+					g.core.Persisted(g.now, w)
 				}
 			})
 			batches, done = nil, nil
@@ -109,6 +110,7 @@ type applyJob struct {
 	apply   *Apply
 	prepare *Prepare
 	drop    bool // what was prepared
+	check   bool // how far the machine is durable
 	open    func(s Snapshot, index uint64)
 	install *Install
 	done    chan error
@@ -131,10 +133,11 @@ func (g *Group) apply(ctx context.Context) error {
 					}
 					through = job.apply.Entries[i].Index
 				}
-				g.durable.Store(g.o.Machine.Durable())
-				g.inbox.post(func() { g.core.Applied(g.o.Now(), job.apply) })
+				g.inbox.post(func() { g.core.Applied(g.now, job.apply) })
 			case job.drop:
 				g.unprepare()
+			case job.check:
+				g.durable.Store(g.o.Machine.Durable()) // not after each entry: it looks at every table
 			case job.prepare != nil:
 				g.prepareEntry(job.prepare, through)
 			case job.open != nil:

@@ -72,9 +72,20 @@ func settle(tx Tx, p raft.Proposal, result []byte) error {
 	return tx.Set(resultKey(p.Session, p.Seq), result)
 }
 
+// fewResults are deleted without a look at which are there: a scan costs as much as many deletes.
+const fewResults = 16
+
 // dropResults deletes a session's results from low on that lie below seq. It never looks below low: what was deleted
 // there still costs a scan in the map.
 func dropResults(tx Tx, session, low, seq uint64) error {
+	if seq-low <= fewResults { // each has been answered, so it is there, or never was in the log
+		for ; low < seq; low++ {
+			if err := tx.Delete(resultKey(session, low)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	var keys [][]byte
 	end := resultKey(session, seq)
 	err := tx.Scan(resultsOf(session), resultKey(session, low), func(k, _ []byte) bool {

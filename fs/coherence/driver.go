@@ -75,6 +75,7 @@ type Driver struct {
 	lostAt  time.Duration // when the last lease ended, or will; later by what this process was stopped since
 	looked  time.Duration // when Run last looked around; 0 never
 	changed chan struct{} // closed and replaced when a reader that waits should look again
+	waited  bool          // somebody waits for changed
 	work    chan struct{} // one slot: there are notifies, or a reset, to see to
 	due     []Notify      // for Run to send
 	id      uint64        // of what was last prepared
@@ -305,8 +306,10 @@ func (d *Driver) forget(k Kernel, epoch bool) []meta.Ino {
 
 // look lets waiting readers look again.
 func (d *Driver) look() {
-	close(d.changed)
-	d.changed = make(chan struct{})
+	if d.waited {
+		close(d.changed)
+		d.changed, d.waited = make(chan struct{}), false
+	}
 }
 
 func (d *Driver) wake() {
@@ -393,6 +396,7 @@ func (d *Driver) view(ctx context.Context, obj Object) (v meta.View, cache, stal
 			}
 		}
 		changed := d.changed
+		d.waited = true
 		d.mu.Unlock()
 		if leased && d.o.Hurry != nil {
 			d.o.Hurry()
