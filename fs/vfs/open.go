@@ -7,6 +7,7 @@ import (
 	"dfs/cluster"
 	"dfs/cluster/fault"
 	"dfs/cluster/placement"
+	"dfs/fs/coherence"
 	"dfs/fs/meta"
 )
 
@@ -27,6 +28,7 @@ type Mode struct {
 type Opened struct {
 	Handle Handle
 	Direct bool // the kernel must not cache this open's reads and writes
+	Keep   bool // what the kernel has of the file's bytes is valid
 }
 
 type handle struct {
@@ -78,7 +80,11 @@ func (f *FS) Open(ctx context.Context, ino meta.Ino, m Mode) (Opened, error) {
 			return Opened{}, err
 		}
 	}
-	return f.opened(n, m), nil
+	o := f.opened(n, m)
+	// The kernel is made to drop pages before a change of them is released, and all of them with a lost lease. So what it
+	// has is valid wherever an answer about the file may be kept, unless it has bytes that came to nothing.
+	o.Keep = !o.Direct && !m.Trunc && f.Left(a.Until) > 0 && f.coh.Clean(coherence.Bytes(ino)) && !f.spoilt.Load()
+	return o, nil
 }
 
 // opened makes a handle of a pinned node, whose pin goes over to it.

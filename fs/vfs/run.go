@@ -68,6 +68,7 @@ func (f *FS) drop(n *node) {
 	defer n.mu.Unlock()
 	f.o.Log.Error("bytes dropped: every flush failed, and the file was closed with an error", "ino", n.ino,
 		"bytes", n.costLocked(), "err", n.err)
+	f.spoilt.Store(true)
 	f.dirty.Add(-n.costLocked())
 	n.dirty, n.tail, n.extend, n.mtime = dirty{}, nil, 0, 0
 	n.pending.Mask = 0

@@ -179,6 +179,7 @@ type FS struct {
 
 	session atomic.Uint64
 	dirty   atomic.Int64 // bytes charged to all buffers
+	spoilt  atomic.Bool  // written bytes were dropped, which the kernel may still have
 	tasks   tasks
 	ahead   *ahead
 	grants  grants

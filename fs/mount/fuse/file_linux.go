@@ -35,12 +35,14 @@ func (r *raw) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.S
 	return fuse.OK
 }
 
-// fillOpen answers an open. Pages the kernel has are dropped (no KEEP_CACHE); a handle that cannot write has nothing to
-// flush.
+// fillOpen answers an open. A handle that cannot write has nothing to flush.
 func fillOpen(out *fuse.OpenOut, o vfs.Opened, m vfs.Mode) {
 	out.Fh = uint64(o.Handle)
 	if o.Direct {
 		out.OpenFlags |= fuse.FOPEN_DIRECT_IO | fuse.FOPEN_PARALLEL_DIRECT_WRITES
+	}
+	if o.Keep {
+		out.OpenFlags |= fuse.FOPEN_KEEP_CACHE
 	}
 	if !m.Write {
 		out.OpenFlags |= fuse.FOPEN_NOFLUSH

@@ -117,6 +117,32 @@ func TestInvalidateInode(t *testing.T) {
 	}
 }
 
+// TestOpenKeepsPages: another open finds the pages the kernel has, until they are invalidated.
+func TestOpenKeepsPages(t *testing.T) {
+	s, other := cached(t, Options{})
+	ino := writeFile(t, other, "f", "old")
+	path := filepath.Join(s.Point(), "f")
+	look := func() string {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	look()
+	look() // reading pages has made the kernel doubt the access time
+	writeFile(t, other, "f", "new")
+	if got := look(); got != "old" {
+		t.Fatalf("the kernel kept nothing: %q", got)
+	}
+	if err := s.InvalInode(ino, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(); got != "new" {
+		t.Fatalf("after the notify: %q", got)
+	}
+}
+
 // stalls is keeps with answers about one object that are stalled after the state was read.
 type stalls struct {
 	keeps
