@@ -17,6 +17,9 @@ const tokenTTL = 24 * time.Hour
 
 // CreateToken implements admin.Node.
 func (n *Node) CreateToken(ctx context.Context, ask admin.TokenAsk) (admin.Token, error) {
+	if err := n.store.cut.err(); err != nil {
+		return admin.Token{}, err
+	}
 	if ask.TTL < 0 || ask.Uses < 0 {
 		return admin.Token{}, fault.New("token create", fault.Invalid, "a negative limit")
 	}

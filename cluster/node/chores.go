@@ -19,6 +19,7 @@ const (
 	sessionExpiry = 10 * time.Minute // without a word from it
 	raiseAgain    = 2 * time.Second
 	raiseSeldom   = time.Minute
+	stopped       = 3 * time.Second // between two looks: this process did not run, or its machine was suspended
 )
 
 // ownChores is what each peer does for itself: sync what it was given, drop what is freed, say how it is.

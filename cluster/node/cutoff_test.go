@@ -1,34 +1,45 @@
 package node
 
 import (
+	"context"
+	"errors"
+	"sync/atomic"
 	"testing"
-	"time"
+
+	"dfs/cluster/fault"
 )
 
-// Cut off is who has waited in vain, not who was stopped.
-func TestCutOffCountsTheTimeThatWasWaited(t *testing.T) {
-	c := newCutOff(0)
-	now := time.Duration(0)
-	look := func(held bool, step time.Duration) (cut bool) {
-		now += step
-		c.look(held, now, 15*time.Second)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.ctx.Err() != nil
+// Who waits in a change while the peer is cut off is let go with the reason, who comes later is refused at once, and once the cluster
+// is back nothing is left of it.
+func TestCutOffRefusesChangesWhileItLasts(t *testing.T) {
+	var cut atomic.Bool
+	c := newCutOff(cut.Load)
+	ctx, end, err := c.within(context.Background())
+	if err != nil {
+		t.Fatal(err)
 	}
-	look(true, time.Second)
-	if look(false, time.Hour) {
-		t.Fatal("cut off on waking")
+	defer end()
+	why := fault.New("change", fault.CutOff, "nobody answers")
+	c.look(why)
+	if ctx.Err() != nil {
+		t.Fatal("let go while the cluster was there")
 	}
-	for range 14 {
-		if look(false, time.Second) {
-			t.Fatal("cut off before it has waited for 15 s")
-		}
+	cut.Store(true)
+	c.look(why)
+	<-ctx.Done()
+	if err := because(ctx, ctx.Err()); !errors.Is(err, why) {
+		t.Fatalf("let go with %v", err)
 	}
-	if !look(false, time.Second) && !look(false, time.Second) {
-		t.Fatal("never cut off")
+	if _, _, err := c.within(context.Background()); !errors.Is(err, why) {
+		t.Fatalf("a new change: %v", err)
 	}
-	if look(true, time.Second) {
-		t.Fatal("still cut off with a lease")
+	cut.Store(false)
+	later, end, err := c.within(context.Background())
+	if err != nil || later.Err() != nil {
+		t.Fatalf("the cluster is back: %v, %v", err, later.Err())
+	}
+	end()
+	if err := because(later, fault.Timeout); !errors.Is(err, fault.Timeout) {
+		t.Fatalf("another failure became %v", err)
 	}
 }

@@ -62,25 +62,28 @@ type Node struct {
 	scrubber *repair.Scrubber
 	events   events
 
-	started   atomic.Bool // serving
-	unmounted atomic.Bool // while serving
-	leading   atomic.Bool
-	lapsed    chan struct{}                // capacity 1: some mount is certain to hold no lease
-	absent    map[cluster.PeerID]time.Time // voters that are away, and since when; of the leader's chores
-	raising   atomic.Bool                  // copies are being made
-	leaving   atomic.Bool                  // its own Leave is under way, or over
-	synced    atomic.Uint64
-	gathered  atomic.Int64 // bytes defragmented here
-	crowds    chan crowd
-	dropped   atomic.Uint64
-	looked    bool                   // at what a stopped block store still gives back; of its own chores
-	onlyHere  atomic.Bool            // some of what a stopped block store had not synced is nowhere else
-	troubled  string                 // what was last said of this peer; of its own chores
-	entry     []meta.Change          // of the entry being applied; only on the applying goroutine
-	admitted  bool                   // the state has said that this peer is a member; likewise
-	book      []byte                 // as it was written last; of the peer's own chores
-	places    map[string]fs.FileInfo // what the data directory's parts were; of the goroutine that guards them
-	gone      chan struct{}          // closed when it says that it is one no more
+	started    atomic.Bool // serving
+	ending     atomic.Bool // has been serving
+	unmounted  atomic.Bool // while serving
+	labelled   atomic.Bool // the mount is marked read-only
+	toldCutOff bool        // that this peer is cut off; of the own chores
+	leading    atomic.Bool
+	lapsed     chan struct{}                // capacity 1: some mount is certain to hold no lease
+	absent     map[cluster.PeerID]time.Time // voters that are away, and since when; of the leader's chores
+	raising    atomic.Bool                  // copies are being made
+	leaving    atomic.Bool                  // its own Leave is under way, or over
+	synced     atomic.Uint64
+	gathered   atomic.Int64 // bytes defragmented here
+	crowds     chan crowd
+	dropped    atomic.Uint64
+	looked     bool                   // at what a stopped block store still gives back; of its own chores
+	onlyHere   atomic.Bool            // some of what a stopped block store had not synced is nowhere else
+	troubled   string                 // what was last said of this peer; of its own chores
+	entry      []meta.Change          // of the entry being applied; only on the applying goroutine
+	admitted   bool                   // the state has said that this peer is a member; likewise
+	book       []byte                 // as it was written last; of the peer's own chores
+	places     map[string]fs.FileInfo // what the data directory's parts were; of the goroutine that guards them
+	gone       chan struct{}          // closed when it says that it is one no more
 
 	mu       sync.Mutex
 	words    map[cluster.PeerID]repair.Word // what peers said in this term; on the leader
@@ -225,7 +228,7 @@ func (n *Node) openLog() (err error) {
 		return err
 	}
 	n.machine.Follow(follower{n})
-	n.store = &store{machine: n.machine, released: newGate(), cut: newCutOff(boottime()), session: &n.session}
+	n.store = &store{machine: n.machine, released: newGate(), cut: newCutOff(n.cutOff), session: &n.session}
 	n.driver = coherence.NewDriver(n.machine.Applied(), coherence.Options{
 		Session:     n.session.id.Load(),
 		Views:       n.store.At,
@@ -316,16 +319,20 @@ func (n *Node) openBlocks() (err error) {
 		Log:     n.log,
 	})
 	if n.cfg.Mount != "" {
-		n.fs = vfs.New(n.store, data{n.pool}, n.driver, vfs.Options{
-			Session: n.session.id.Load(),
-			Self:    n.id.ID(),
-			Recall:  n.recall,
-			Statfs:  n.space,
-
+		o := vfs.Options{
+			Session:  n.session.id.Load(),
+			Self:     n.id.ID(),
+			Recall:   n.recall,
+			Statfs:   n.space,
+			CutOff:   n.store.cut.err,
 			Crowded:  n.crowded,
 			CrowdMax: crowdMax,
 			Log:      n.log,
-		})
+		}
+		if whenCutOff(n.cfg.WhenCutOff) == coherence.Wait {
+			o.FlushTimeout = forever
+		}
+		n.fs = vfs.New(n.store, data{n.pool}, n.driver, o)
 	}
 	return nil
 }

@@ -207,7 +207,7 @@ func TestHealth(t *testing.T) {
 		health, reason string
 	}{
 		{"well", well, status(), admin.Healthy, ""},
-		{"no leader", well, status(func(s *admin.Status) { s.Cluster.Leader, s.Self.Ready = "", false }), admin.Unavailable, "no leader is known"},
+		{"no leader", well, status(func(s *admin.Status) { s.Cluster.Leader = "" }), admin.Unavailable, "no voter is known"},
 		{"not ready", well, status(func(s *admin.Status) { s.Self.Ready, s.Self.Reason = false, "starting" }), admin.Unavailable, "starting"},
 		{"away", []cluster.Peer{well[0], peer("b", cluster.Alive, cluster.Dead), peer("c", cluster.Lost, cluster.Alive)}, status(), admin.Degraded, "b is dead, c is leaving"},
 		{"voters", well, status(func(s *admin.Status) { s.Cluster.VotersTarget = 3 }), admin.Degraded, "1 of 3 voters"},

@@ -131,6 +131,7 @@ func (n *Node) run(ctx context.Context, fail context.CancelCauseFunc) error {
 	n.started.Store(true)
 	n.log.Info("serving", "peer", n.id.ID().Short(), "listen", n.net.Addr(), "mount", n.cfg.Mount)
 	<-ctx.Done()
+	n.ending.Store(true)
 	n.started.Store(false)
 	return nil
 }
@@ -183,7 +184,7 @@ func (n *Node) insist(ctx context.Context, f state.Fact) error {
 		if who := n.refusers(); len(who) > 0 {
 			return fault.Advise(fault.New("start", fault.Refused, "%s", n.disowned(who)), "%s", n.startOver())
 		}
-		n.log.Warn("waiting for the cluster", "leader", n.group.Status().Leader.Short(), "err", err)
+		n.log.Warn("waiting for the cluster", "why", outOfReach(n.roster.view()), "err", err)
 	}
 }
 

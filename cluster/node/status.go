@@ -115,34 +115,41 @@ func stateOf(p cluster.Peer) cluster.State {
 
 // ready reports whether this peer serves reads and writes now, and else why not.
 func (n *Node) ready() (bool, string) {
+	v, g := n.roster.view(), n.group.Status()
 	if !n.started.Load() {
 		if n.machine.Applied() == 0 && n.group.Status().First > 1 {
 			return false, "fetching the state from the others"
 		}
+		if g.Leader.IsZero() && len(g.Voters) > 0 {
+			return false, "starting: " + outOfReach(v)
+		}
 		return false, "starting"
 	}
 	if n.cfg.Mount == "" {
-		if n.group.Status().Leader.IsZero() {
-			return false, "no leader is known"
+		if p := v.Find(g.Leader); p == nil || p.Seen == cluster.Dead {
+			return false, outOfReach(v)
 		}
 		return true, ""
 	}
 	if n.unmounted.Load() {
 		return false, "the drive is not mounted any more: start this peer again"
 	}
-	if _, held := n.driver.Held(); !held {
-		return false, "no lease: a majority of the voters cannot be reached"
+	if p, ok := n.plight(); !ok {
+		return false, p.why + "; " + p.state
+	}
+	if n.labelled.Load() {
+		return false, "the mount is marked read-only for a moment yet"
 	}
 	return true, ""
 }
 
 // health sums a status up, worst reason first.
 func (n *Node) health(v cluster.View, s admin.Status) (health, reason string) {
-	if s.Cluster.Leader == "" {
-		return admin.Unavailable, "no leader is known: a majority of the voters cannot be reached"
-	}
 	if !s.Self.Ready {
 		return admin.Unavailable, s.Self.Reason
+	}
+	if s.Cluster.Leader == "" {
+		return admin.Unavailable, outOfReach(v)
 	}
 	var away []string
 	for _, p := range v.Peers {

@@ -75,7 +75,10 @@ func (s *store) apply(ctx context.Context, under uint64, op meta.Op, propose fun
 	if err := s.grows(op); err != nil {
 		return meta.Result{}, err
 	}
-	ctx, end := s.cut.within(ctx)
+	ctx, end, err := s.cut.within(ctx)
+	if err != nil {
+		return meta.Result{}, err
+	}
 	defer end()
 	body := meta.Encode(op)
 	for {
@@ -103,7 +106,13 @@ func (s *store) apply(ctx context.Context, under uint64, op meta.Op, propose fun
 
 // Released implements vfs.Early.
 func (s *store) Released(ctx context.Context, index uint64) error {
-	ctx, end := s.cut.within(ctx)
+	if s.released.has(index) {
+		return nil
+	}
+	ctx, end, err := s.cut.within(ctx)
+	if err != nil {
+		return err
+	}
 	defer end()
 	if !s.released.has(index) {
 		s.group.Hurry()

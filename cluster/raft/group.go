@@ -296,13 +296,18 @@ func (g *Group) propose(ctx context.Context, p proposal) (uint64, []byte, error)
 	}
 }
 
-// abandon forgets a waiter; the proposal itself goes on until it is settled. Seq is the turn's to read.
+// abandon forgets a waiter. A proposal that is not yet in the log as far as this peer knows is not sent again; it may happen all the
+// same. Seq is the turn's to read.
 func (g *Group) abandon(w *waiter, seq *uint64) {
 	g.inbox.post(func() {
 		w.gone = true
-		if w.done {
+		switch {
+		case w.done:
 			delete(g.waiters, *seq)
 			g.core.Forget(*seq)
+		case g.core.Withdraw(*seq):
+			delete(g.waiters, *seq)
+			<-g.slots
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"slices"
 	"time"
 
 	"dfs/cluster/fault"
@@ -34,6 +35,16 @@ func (c *Core) Renew(now time.Duration, session uint64) {
 		c.out.Applied = append(c.out.Applied, Outcome{Seq: p.p.Seq, Ended: true})
 	}
 	c.window, c.o.Session = nil, session
+}
+
+// Withdraw stops sending a proposal that nobody waits for any more, and reports whether it was still under way. What was
+// sent already may still happen.
+func (c *Core) Withdraw(seq uint64) bool {
+	n, ok := c.find(seq)
+	if ok {
+		c.window = slices.Delete(c.window, n, n+1)
+	}
+	return ok
 }
 
 // retry sends the proposals that are due to the leader.

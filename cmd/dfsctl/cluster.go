@@ -77,7 +77,7 @@ func statusText(w io.Writer, st admin.Status) {
 	}
 	if !st.Self.Ready {
 		fmt.Fprintf(w, ", which does not serve now")
-		if st.Self.Reason != "" {
+		if st.Self.Reason != "" && st.Self.Reason != st.Cluster.Reason {
 			fmt.Fprintf(w, " (%s)", st.Self.Reason)
 		}
 	}

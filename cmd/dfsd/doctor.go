@@ -135,7 +135,7 @@ func checkPeer(ctx context.Context, data string) finding {
 	case err != nil:
 		return bad("peer", "dfsd up, or look into its log", "it runs and does not answer: %v", err)
 	case !st.Self.Ready:
-		return bad("peer", "dfsctl wait ready --timeout 1m", "it does not serve yet: %s", st.Self.Reason)
+		return bad("peer", "dfsctl wait ready --timeout 1m", "it does not serve: %s", st.Self.Reason)
 	case st.Cluster.Health != admin.Healthy:
 		return bad("peer", "dfsctl status", "the cluster is %s: %s", st.Cluster.Health, st.Cluster.Reason)
 	}

@@ -128,22 +128,29 @@ func dying(pid uint32) bool {
 	if pid == 0 {
 		return false
 	}
-	text, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/stat")
-	return err == nil && dyingStat(string(text))
+	// Not its stat: that waits for a program which is being started, and that may wait for us.
+	text, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/status")
+	return err == nil && dyingStatus(string(text))
 }
 
-// dyingStat reads a line of proc_pid_stat(5): flags are its field 9, pending signals field 31.
-func dyingStat(line string) bool {
-	const exiting = 0x4                     // PF_EXITING
-	end := strings.LastIndexByte(line, ')') // of the program's name, which may hold anything
-	if end < 0 {
-		return false
+// dyingStatus reads a proc_pid_status(5). A thread that has given up its memory, and is none of the kernel's, is closing its files.
+func dyingStatus(text string) bool {
+	var pending uint64
+	memory, kernel := false, false
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		value = strings.TrimSpace(value)
+		switch name {
+		case "SigPnd", "ShdPnd":
+			n, _ := strconv.ParseUint(value, 16, 64)
+			pending |= n
+		case "VmSize":
+			memory = true
+		case "PPid":
+			kernel = kernel || value == "2" || value == "0"
+		case "Kthread":
+			kernel = kernel || value == "1"
+		}
 	}
-	f := strings.Fields(line[end+1:]) // from field 3 on
-	if len(f) < 31-2 {
-		return false
-	}
-	flags, _ := strconv.ParseUint(f[9-3], 10, 64)
-	pending, _ := strconv.ParseUint(f[31-3], 10, 64)
-	return flags&exiting != 0 || pending&(1<<(uint(unix.SIGKILL)-1)) != 0
+	return pending&(1<<(uint(unix.SIGKILL)-1)) != 0 || !memory && !kernel && text != ""
 }

@@ -16,24 +16,24 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-func TestDyingIsReadFromStat(t *testing.T) {
-	line := func(name string, flags, pending uint64) string {
-		return fmt.Sprintf("77 (%s) D 1 77 77 0 -1 %d 1 2 3 4 5 6 7 8 20 0 1 0 9 10 11 12 13 14 15 16 17 %d 0 0 0 0", name, flags|0x400000, pending)
-	}
+func TestDyingIsReadFromStatus(t *testing.T) {
+	const lives = "Name:\tcp\nState:\tD (disk sleep)\nPPid:\t77\nKthread:\t0\nVmSize:\t 12 kB\nSigPnd:\t%s\nShdPnd:\t%s\n"
+	const none, kill, interrupt = "0000000000000000", "0000000000000100", "0000000000000002"
 	for _, c := range []struct {
-		line string
+		text string
 		want bool
 	}{
-		{line("cp", 0, 0), false},
-		{line("cp", 0x4, 0), true},
-		{line("cp", 0, 1<<8), true},
-		{line("cp", 0, 1<<1), false}, // SIGINT, for which the program has a handler
-		{line(") D 1 (", 0x4, 0), true},
-		{"77 (cp) D 1 2", false},
+		{fmt.Sprintf(lives, none, none), false},
+		{fmt.Sprintf(lives, kill, none), true},
+		{fmt.Sprintf(lives, none, kill), true},
+		{fmt.Sprintf(lives, interrupt, interrupt), false}, // the program has a handler
+		{"Name:\tcp\nPPid:\t77\nSigPnd:\t" + none + "\n", true},
+		{"Name:\tnfsd\nPPid:\t2\nSigPnd:\t" + none + "\n", false},
+		{"Name:\tnfsd\nPPid:\t77\nKthread:\t1\nSigPnd:\t" + none + "\n", false},
 		{"", false},
 	} {
-		if got := dyingStat(c.line); got != c.want {
-			t.Errorf("%q: %v", c.line, got)
+		if got := dyingStatus(c.text); got != c.want {
+			t.Errorf("%q: %v", c.text, got)
 		}
 	}
 	if dying(uint32(os.Getpid())) || dying(0) || dying(1<<31) {
