@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -33,6 +34,13 @@ type parts struct {
 	Schema int            `json:"schema"`
 	Peer   cluster.PeerID `json:"peer"`
 	Store  string         `json:"store"` // of the block store, in hex
+	Sum    string         `json:"sum"`   // CRC-32C of the two, in hex
+
+	rotten bool // the file is there, and cannot be believed
+}
+
+func (p parts) sum() string {
+	return fmt.Sprintf("%08x", crc32.Checksum([]byte(p.Peer.String()+p.Store), crc32.MakeTable(crc32.Castagnoli)))
 }
 
 // misfit is a data directory that is not one peer's whole directory.
@@ -53,8 +61,9 @@ func (n *Node) readParts() (p parts, marked bool, err error) {
 	if err != nil {
 		return p, false, fault.Because("data directory", fault.Permission, err)
 	}
-	if err := json.Unmarshal(text, &p); err != nil || p.Schema != 1 {
-		return p, false, misfits("restore "+n.dir(partsFile), "%s cannot be read", n.dir(partsFile))
+	if err := json.Unmarshal(text, &p); err != nil || p.Schema != 1 || p.Sum != p.sum() {
+		n.log.Warn("what the data directory says of its parts has rotted: it is written anew if they all belong here", "file", n.dir(partsFile))
+		return parts{rotten: true}, true, nil // all parts must be there, and say themselves whose they are
 	}
 	return p, true, nil
 }
@@ -62,6 +71,7 @@ func (n *Node) readParts() (p parts, marked bool, err error) {
 // markParts notes that all parts are there. Whatever is missing from now on was taken away.
 func (n *Node) markParts() error {
 	want := parts{Schema: 1, Peer: n.id.ID(), Store: storeText(n.blocks.Identity())}
+	want.Sum = want.sum()
 	if p, marked, err := n.readParts(); err != nil || marked && p == want {
 		return err
 	}
@@ -87,7 +97,7 @@ func (n *Node) checkParts() error {
 	if err != nil {
 		return err
 	}
-	if marked && p.Peer != self {
+	if marked && !p.rotten && p.Peer != self {
 		return misfits(fmt.Sprintf("put the identity of %s back into %s", p.Peer.Short(), n.dir("identity")),
 			"%s is the directory of peer %s, but the identity in it is that of %s", n.cfg.Data, p.Peer.Short(), self.Short())
 	}
@@ -126,7 +136,7 @@ func (n *Node) checkBlocks(p parts, marked bool) error {
 			n.dir("blocks"), identity.ClusterID(store.Cluster), n.id.Cluster)
 	case store.Owner != "" && store.Owner != self.String():
 		return misfits(next, "%s are the blocks of peer %.7s, and this is peer %s", n.dir("blocks"), store.Owner, self.Short())
-	case marked && storeText(store) != p.Store:
+	case marked && !p.rotten && storeText(store) != p.Store:
 		return misfits(n.anew(self), "%s is store %.8s, but peer %s keeps its blocks in store %.8s",
 			n.dir("blocks"), storeText(store), self.Short(), p.Store)
 	}

@@ -114,6 +114,7 @@ func (n *Node) forfeit() {
 func (n *Node) leads(_ uint64, leading bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.readmits = map[cluster.PeerID]*readmission{}
 	n.words, n.spoke, n.ledSince = map[cluster.PeerID]repair.Word{}, map[uint64]time.Time{}, time.Now()
 	n.leading.Store(leading)
 }

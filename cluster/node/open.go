@@ -41,6 +41,7 @@ type Node struct {
 	id      *identity.Identity
 	ca      *identity.CA // of a cluster this peer is about to create; else nil
 	session incarnation
+	nonce   [8]byte // of this start
 
 	net      *peer.Net
 	kv       *badger.Store
@@ -64,6 +65,7 @@ type Node struct {
 
 	started    atomic.Bool // serving
 	ending     atomic.Bool // has been serving
+	logLost    atomic.Bool // the log was thrown away, and this peer is not admitted again yet
 	unmounted  atomic.Bool // while serving
 	labelled   atomic.Bool // the mount is marked read-only
 	toldCutOff bool        // that this peer is cut off; of the own chores
@@ -90,7 +92,8 @@ type Node struct {
 	spoke    map[uint64]time.Time           // when each session last did
 	ledSince time.Time
 	remotes  map[cluster.PeerID]blockstore.Store
-	fail     context.CancelCauseFunc // ends Run; nil before
+	fail     context.CancelCauseFunc         // ends Run; nil before
+	readmits map[cluster.PeerID]*readmission // on the leader
 	server   *fuse.Server
 }
 
@@ -102,12 +105,13 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Log,
-		words:   map[cluster.PeerID]repair.Word{},
-		crowds:  make(chan crowd, crowdQueue),
-		remotes: map[cluster.PeerID]blockstore.Store{},
-		lapsed:  make(chan struct{}, 1),
-		gone:    make(chan struct{}),
-		places:  map[string]fs.FileInfo{},
+		words:    map[cluster.PeerID]repair.Word{},
+		crowds:   make(chan crowd, crowdQueue),
+		remotes:  map[cluster.PeerID]blockstore.Store{},
+		lapsed:   make(chan struct{}, 1),
+		gone:     make(chan struct{}),
+		places:   map[string]fs.FileInfo{},
+		readmits: map[cluster.PeerID]*readmission{},
 	}
 	if err := n.open(ctx); err != nil {
 		return nil, n.diskFailed(errors.Join(err, n.abandon()))
@@ -177,10 +181,24 @@ func (n *Node) dir(name string) string { return filepath.Join(n.cfg.Data, name) 
 // openState opens the log and the state behind it. A state that does not fit the log is made anew from it.
 func (n *Node) openState() error {
 	n.session.id.Store(randomSession())
+	rand.Read(n.nonce[:])
+	if err := n.readLost(); err != nil {
+		return err
+	}
 	if err := n.hasRoom(); err != nil {
 		return err
 	}
 	err := n.openLog()
+	var rot *rottenLog
+	if errors.As(err, &rot) {
+		if err := n.loseLog(rot.error); err != nil {
+			return err
+		}
+		if err := n.kv.Close(); err != nil {
+			return err
+		}
+		err = n.openLog()
+	}
 	var strange *misfit
 	if errors.As(err, &strange) {
 		return err
@@ -259,6 +277,10 @@ func (n *Node) openLog() (err error) {
 
 		Log:          n.log,
 		Scarce:       n.scarce,
+		Lost:         n.logLost.Load(),
+		Readmit:      n.askReadmission,
+		Members:      n.roster.ids,
+		Readmitted:   n.readmitted,
 		OnApplied:    n.applied,
 		OnPrepared:   n.prepared,
 		OnUnprepared: n.driver.Unprepared,
@@ -269,6 +291,10 @@ func (n *Node) openLog() (err error) {
 		OnLapse:      n.lapse,
 		OnNote:       n.reported,
 	})
+	if errors.Is(err, fault.Corrupt) {
+		n.group = nil
+		return &rottenLog{err}
+	}
 	if err != nil {
 		return err
 	}
@@ -306,6 +332,7 @@ func (n *Node) openBlocks() (err error) {
 	n.scrubber = n.newScrubber()
 	n.net.Serve(kindSuspect, kindSuspect, n.serveSuspect)
 	n.net.Serve(kindExamine, kindExamine, n.serveExamine)
+	n.net.Serve(kindReadmit, kindReadmit, n.serveReadmit)
 	n.net.Serve(kindScrub, kindScrub, n.serveScrub)
 	n.dropper = repair.Dropper{Self: n.id.ID(), View: n.store.newest, Store: n.blocks}
 	n.sweeper = repair.Sweeper{Store: n.blocks, Latest: n.latest, Released: n.store.Released, Rest: rest}

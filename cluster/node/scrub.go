@@ -14,6 +14,7 @@ import (
 	"dfs/cluster"
 	"dfs/cluster/admin"
 	"dfs/cluster/fault"
+	"dfs/cluster/raft"
 	"dfs/fs/repair"
 	"dfs/net/wire"
 )
@@ -188,7 +189,7 @@ func (n *Node) newScrubber() *repair.Scrubber {
 	}
 }
 
-// verifyMaps reads the state and the block index from the disk. What has rotted cannot be trusted in memory either: the
+// verifyMaps reads the state, the block index and the log from the disk. What has rotted cannot be trusted in memory either: the
 // daemon ends, and what starts it again finds it made anew.
 func (n *Node) verifyMaps() error {
 	if err := n.kv.Verify(); err != nil {
@@ -196,6 +197,9 @@ func (n *Node) verifyMaps() error {
 	}
 	if err := n.blocks.VerifyIndex(); err != nil {
 		return n.distrust("the block index", err)
+	}
+	if err := raft.VerifyLog(n.dir("log")); err != nil {
+		return n.distrust("the log", err)
 	}
 	return nil
 }

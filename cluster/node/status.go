@@ -117,6 +117,9 @@ func stateOf(p cluster.Peer) cluster.State {
 func (n *Node) ready() (bool, string) {
 	v, g := n.roster.view(), n.group.Status()
 	if !n.started.Load() {
+		if n.logLost.Load() {
+			return false, "its log has rotted; it waits for the others to admit it again"
+		}
 		if n.machine.Applied() == 0 && n.group.Status().First > 1 {
 			return false, "fetching the state from the others"
 		}

@@ -22,6 +22,10 @@ func (n *Node) setVoters(ctx context.Context) error {
 	if !st.Leading || st.Joint {
 		return nil
 	}
+	if out := n.unadmitted(st); len(out) > 0 {
+		// Two voters in between are no fewer than three of which one must be silent.
+		return n.group.SetMembers(ctx, without(st.Voters, out), without(st.Learners, out))
+	}
 	v := n.roster.view()
 	voters, learners := planVoters(v.Peers, st, n.absentees(v.Peers, st, time.Now()))
 	if len(voters) == 0 {

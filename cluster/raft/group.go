@@ -34,6 +34,13 @@ type Options struct {
 	Wall      func() time.Time
 	Log       *slog.Logger // default none
 
+	// Lost says that this replica's log was thrown away because it had rotted: see lost.go. Readmit asks the leader to admit
+	// this peer again, Members are those who may have a snapshot, and Readmitted is called once Lost is over.
+	Lost       bool
+	Readmit    func(ctx context.Context) (Admission, error)
+	Members    func() []cluster.PeerID
+	Readmitted func() error
+
 	Keep         uint64      // entries kept behind the machine's checkpoint for slow followers; default 10,000
 	KeepBytes    int64       // and no more than so many bytes of log for their sake; default 256 MiB
 	Scarce       func() bool // reports that the disk has no room for that: then as little is kept as the machine needs; nil: never
@@ -104,8 +111,8 @@ type Group struct {
 }
 
 // Open opens the replica's log. Call it before Transport.Run, then Run. fault.Conflict if the log is another's, or does
-// not fit the machine's state: empty the machine and open again. fault.Corrupt if the log has rotted; fault.Busy if
-// another process has it.
+// not fit the machine's state: empty the machine and open again. fault.Corrupt if the log has rotted or lost entries;
+// fault.Busy if another process has it.
 func Open(o Options) (*Group, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -172,8 +179,12 @@ func (g *Group) begin() (err error) {
 			return err
 		}
 	}
-	if g.stateless() {
+	if g.o.Lost || g.stateless() {
 		return nil
+	}
+	if applied, last := g.o.Machine.Applied(), g.log.Last(); applied > last {
+		// Only what is synced in the log is applied, so it has been cut short.
+		return fault.New("raft open", fault.Corrupt, "the state is that of entry %d, and the log ends at %d", applied, last)
 	}
 	g.core, err = NewCore(CoreOptions{
 		Self: g.o.Self, Session: g.o.Session, Applied: g.o.Machine.Applied(), Mounted: g.o.Mounted,

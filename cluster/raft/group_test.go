@@ -530,7 +530,7 @@ func TestStateThatDoesNotFitTheLog(t *testing.T) {
 		c.all[0].mustPropose("op")
 		c.all[0].stop()
 		c.all[0].machine.applied = 1000
-		if err := c.all[0].tryStart(); !errors.Is(err, fault.Conflict) {
+		if err := c.all[0].tryStart(); !errors.Is(err, fault.Corrupt) {
 			t.Fatal(err)
 		}
 		c.all[0].machine = newJournal()

@@ -54,7 +54,11 @@ func (g *Group) Run(ctx context.Context) error {
 // prepare fetches the state if there is none, and brings it to where the core begins.
 func (g *Group) prepare(ctx context.Context) error {
 	if g.core == nil {
-		if err := g.rebuild(ctx); err != nil {
+		fetch := g.rebuild
+		if g.o.Lost {
+			fetch = g.readmit
+		}
+		if err := fetch(ctx); err != nil {
 			return err
 		}
 		if err := g.begin(); err != nil {

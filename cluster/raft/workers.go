@@ -20,14 +20,11 @@ type compaction struct {
 	conf     wal.Conf
 }
 
-// compact lets the log forget what neither this machine nor a reasonably slow follower needs.
+// compact seals the log, and lets it forget what neither this machine nor a reasonably slow follower needs.
 func (g *Group) compact() {
 	g.applier.push(applyJob{check: true}) // for the next time
 	most := min(g.durable.Load(), g.core.applied)
 	to := min(most, g.core.applied-min(g.core.applied, g.o.Keep))
-	if most == 0 {
-		return
-	}
 	g.writer.push(writeJob{compact: &compaction{to, most, g.core.Conf()}})
 }
 
@@ -84,6 +81,9 @@ func (g *Group) write(ctx context.Context) error {
 }
 
 func (g *Group) forget(c *compaction) error {
+	if err := g.log.Seal(); err != nil || c.most == 0 {
+		return err
+	}
 	if err := g.log.Compact(c.to, c.conf); err != nil {
 		return err
 	}

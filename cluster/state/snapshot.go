@@ -127,6 +127,7 @@ func (m *Machine) Restore(index uint64, next func() ([]byte, error)) error {
 type installing struct {
 	store   kv.Store
 	index   uint64
+	from    uint64 // of the snapshot: below index where the entries between the two carry no proposals
 	version uint64 // of tx
 	chunks  uint64 // seen
 	tx      kv.Txn
@@ -153,7 +154,10 @@ func (in *installing) run(next func() ([]byte, error)) error {
 		if err != nil {
 			return err
 		}
-		if c.index != in.index || c.number != in.chunks {
+		if in.chunks == 0 {
+			in.from = c.index
+		}
+		if c.index != in.from || c.index > in.index || c.number != in.chunks {
 			return fault.New("state restore", fault.Invalid, "chunk %d of snapshot %d, want %d of %d", c.number, c.index, in.chunks, in.index)
 		}
 		in.chunks++

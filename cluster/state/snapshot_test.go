@@ -164,8 +164,8 @@ func TestBadChunksAreRefused(t *testing.T) {
 			t.Errorf("%s was taken", what)
 		}
 	}
-	if err := newLog(t).m.Restore(index+1, feed(chunks)); !errors.Is(err, fault.Invalid) {
-		t.Error("a snapshot of another index was taken:", err)
+	if err := newLog(t).m.Restore(index-1, feed(chunks)); !errors.Is(err, fault.Invalid) {
+		t.Error("a snapshot of a later index was taken:", err)
 	}
 }
 
@@ -248,5 +248,21 @@ func TestOverlayIsAMap(t *testing.T) {
 			t.Fatalf("%d keys, want %d", n, len(want))
 		}
 		rd.Close()
+	}
+}
+
+// Entries behind the newest proposals carry none: a snapshot stands for them too, and the state says so after a restart.
+func TestRestoreStandsForLaterEntriesWithoutProposals(t *testing.T) {
+	_, chunks, index := big(t)
+	o := newLog(t)
+	if err := o.m.Restore(index+2, feed(chunks)); err != nil {
+		t.Fatal(err)
+	}
+	if o.m.Applied() != index+2 {
+		t.Fatal(o.m.Applied())
+	}
+	again, err := New(o.kv, Options{})
+	if err != nil || again.Applied() != index+2 {
+		t.Fatal(again.Applied(), err)
 	}
 }

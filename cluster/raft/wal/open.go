@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"slices"
 	"strings"
 
 	"dfs/blockstore/disk"
@@ -43,12 +42,10 @@ func Open(d disk.Disk, id string, o Options) (*Log, error) {
 }
 
 func (l *Log) open(id string) error {
-	names, err := l.disk.Names()
+	names, err := segmentsOf(l.disk)
 	if err != nil {
 		return disk.Error("log open", err)
 	}
-	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".log") })
-	slices.Sort(names)
 	if err := l.checkID(id, len(names) > 0); err != nil {
 		return err
 	}
@@ -68,60 +65,84 @@ func (l *Log) open(id string) error {
 	return nil
 }
 
+// idNames are the files that say whose the log is: one that rots is written anew from the other.
+var idNames = []string{idName, idName + ".copy"}
+
 // Owner returns the id of the log in d, "" if there is none or it cannot be read. It changes nothing.
 func Owner(d disk.Disk) (id string, err error) {
-	f, err := d.Open(idName, false)
+	id, _, err = readID(d)
+	return id, err
+}
+
+// readID returns what the files say, "" if nothing, and which of them are to be written.
+func readID(d disk.Disk) (id string, lost []string, err error) {
+	for _, name := range idNames {
+		one, err := readIDFile(d, name)
+		switch {
+		case err != nil:
+			return "", nil, disk.Error("log id", err)
+		case one == "":
+			lost = append(lost, name)
+		case id == "":
+			id = one
+		case id != one:
+			return "", nil, fault.New("log id", fault.Conflict, "the log says that it is of %s, and of %s", id, one)
+		}
+	}
+	return id, lost, nil
+}
+
+func readIDFile(d disk.Disk, name string) (id string, err error) {
+	f, err := d.Open(name, false)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}
 	if err != nil {
-		return "", disk.Error("log id", err)
-	}
-	defer f.Close()
-	b, err := readUpTo(f, 1<<10)
-	if rec, ok := parse(b, place{}); ok {
-		id = string(rec.payload)
-	}
-	return id, disk.Error("log id", err)
-}
-
-// checkID compares the id file, or writes it where there is no log yet.
-func (l *Log) checkID(id string, used bool) error {
-	f, err := l.disk.Open(idName, !used)
-	if errors.Is(err, os.ErrNotExist) {
-		return fault.New("log id", fault.Conflict, "a log whose owner is not known")
-	}
-	if err != nil {
-		return disk.Error("log id", err)
+		return "", err
 	}
 	defer f.Close()
 	if err := f.Refresh(); err != nil { // it may be there without ever having been synced
-		return disk.Error("log id", err)
+		return "", err
 	}
 	b, err := readUpTo(f, 1<<10)
-	if err != nil {
-		return disk.Error("log id", err)
+	if rec, ok := parse(b, place{}); err == nil && ok {
+		id = string(rec.payload)
 	}
-	rec, ok := parse(b, place{})
+	return id, err
+}
+
+// checkID compares the id files, or writes them where there is no log yet.
+func (l *Log) checkID(id string, used bool) error {
+	is, lost, err := readID(l.disk)
 	switch {
-	case ok && string(rec.payload) == id:
-		return nil
-	case ok:
-		return fault.New("log id", fault.Conflict, "the log is of %s, not of %s", rec.payload, id)
-	case used:
+	case err != nil:
+		return err
+	case is != "" && is != id:
+		return fault.New("log id", fault.Conflict, "the log is of %s, not of %s", is, id)
+	case is == "" && used:
 		return fault.New("log id", fault.Conflict, "a log whose owner is not known")
 	}
 	out := appendRecord(nil, place{}, 0, kindHead, func(b []byte) []byte { return append(b, id...) })
-	if err = f.Truncate(0); err == nil {
-		err = f.WriteAll(0, out)
+	for _, name := range lost { // one after the other, so that one is whole at any moment
+		f, err := l.disk.Open(name, true)
+		if err != nil {
+			return disk.Error("log id", err)
+		}
+		if err = f.Truncate(0); err == nil {
+			err = f.WriteAll(0, out)
+		}
+		if err == nil {
+			err = f.Sync()
+		}
+		f.Close()
+		if err == nil {
+			err = l.disk.Sync()
+		}
+		if err != nil {
+			return disk.Error("log id", err)
+		}
 	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = l.disk.Sync()
-	}
-	return disk.Error("log id", err)
+	return nil
 }
 
 // readUpTo returns the bytes of a file, the first most of them if there are more.

@@ -135,6 +135,7 @@ func (l *Log) flush() error {
 		}
 		seg.end += int64(len(l.buf))
 		seg.synced = seg.end
+		l.sealed = false
 	}
 	l.buf = l.buf[:0]
 	if cap(l.buf) > 8<<20 {
@@ -215,6 +216,7 @@ func (l *Log) cut(base Mark, reset bool, need int64) error {
 	}
 	seg := &segment{seq: h.seq, base: base, file: file, size: size, end: int64(len(rec)), synced: int64(len(rec))}
 	l.segs = append(l.segs, seg)
+	l.sealed = false
 	if err = file.Truncate(0); err == nil {
 		err = file.Allocate(size)
 	}

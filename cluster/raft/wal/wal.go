@@ -18,6 +18,9 @@
 // On paper: one write and one fdatasync for everything that waits, however many entries that is. Memory is about 64
 // bytes an entry, and the data of the newest entries up to Options.CacheBytes; older ones are read from disk.
 //
+// The last records of all have none behind them, until Seal writes one a little later, or Close. Rot within that while
+// passes for a torn tail.
+//
 // A failed write or sync ends the Log: nothing is ever retried, because after a failed sync nobody knows what the
 // disk holds.
 package wal
@@ -84,6 +87,7 @@ type Log struct {
 	buf    []byte     // records not yet written
 	fresh  []slot     // the entries among them
 	broken error
+	sealed bool // nothing was saved since the last Seal
 
 	mu    sync.RWMutex
 	base  Mark   // the entry before the first
@@ -194,6 +198,9 @@ func (l *Log) Close() error {
 	err := l.broken
 	if err == nil {
 		err = l.flush()
+	}
+	if err == nil {
+		err = l.Seal()
 	}
 	for _, s := range l.segs {
 		s.file.Close()
