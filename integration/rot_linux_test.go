@@ -248,3 +248,93 @@ func TestScrubFindsAndHealsWhatFlipped(t *testing.T) {
 		t.Errorf("a second scrub found more: %+v", again)
 	}
 }
+
+// below returns the files of a peer's data directory under a folder whose names match.
+func below(t *testing.T, p *harness.Peer, folder, pattern string) (list []string) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Join(p.Data, folder), func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if ok, _ := filepath.Match(pattern, d.Name()); ok && d.Type().IsRegular() {
+			list = append(list, path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// rot flips bits all over a file: many in a small one, and in a large one in its first mebibyte, where there is something.
+func rot(t *testing.T, rng *rand.Rand, path string, flips int) {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range flips {
+		if n := min(info.Size(), 1<<20); n > 0 {
+			flipAt(t, path, rng.Int64N(n), uint(rng.IntN(8)))
+		}
+	}
+}
+
+// Whatever file of a peer rots while it is stopped, or was killed, the drive shows what it did, the peer comes back by itself, and
+// everything is whole again.
+func TestEveryFileOfAPeerMayRot(t *testing.T) {
+	c := harness.Start(t, 3, harness.Options{Copies: 2})
+	want := files(t, c.Peer(1), "d", 24, 200_000)
+	c.WaitHealthy()
+	rng := rand.New(rand.NewPCG(3, 4))
+	cases := []struct {
+		name, folder, pattern string
+		flips                 int
+		killed                bool
+	}{
+		{"segments", "blocks", "*.seg", 40, false},
+		{"the index's tables and manifest", "blocks/index", "[^B]*", 3, false},
+		{"the index after a kill", "blocks/index", "*", 3, true},
+		{"the identity of the store", "blocks", "ID", 2, false},
+		{"the state", "state", "[^B]*", 3, false},
+		{"the state after a kill", "state", "*", 3, true},
+		{"the log", "log", "*.log", 20, false},
+		{"the log after a kill", "log", "*.log", 20, true},
+		{"whose log it is", "log", "id", 2, false},
+		{"what the parts are", ".", "parts.json", 3, false},
+		{"how far the scrub is", ".", "scrub.json", 3, false},
+	}
+	for i, x := range cases {
+		p := c.Peer(i%3 + 1) // the leader is among them
+		if x.killed {
+			p.Kill()
+		} else {
+			p.Terminate()
+		}
+		rotten := below(t, p, x.folder, x.pattern)
+		if len(rotten) == 0 {
+			t.Fatalf("%s: no files", x.name)
+		}
+		for _, path := range rotten {
+			rot(t, rng, path, x.flips)
+		}
+		p.Up()
+		p.WaitReady()
+		identical(t, c, want)
+		scrub(t, p)
+		if n := states(t, p, want); len(n) != 1 || n["ok"] == 0 {
+			t.Fatalf("%s: %v", x.name, n)
+		}
+		c.WaitHealthy()
+		t.Logf("%s of peer %d: fine at %s", x.name, i%3+1, time.Now().Format(time.TimeOnly))
+	}
+	identical(t, c, want)
+	said := 0
+	for _, p := range c.Peers() {
+		said += strings.Count(logOf(t, p), "the log has rotted")
+	}
+	if said != 2 {
+		t.Errorf("a rotten log was said %d times", said)
+	}
+}

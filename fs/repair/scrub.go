@@ -8,6 +8,7 @@ import (
 
 	"dfs/blockstore"
 	"dfs/cluster"
+	"dfs/cluster/fault"
 	"dfs/fs/meta"
 )
 
@@ -17,6 +18,7 @@ const (
 	scrubFast  = 64 << 20            // bytes a second of a pass that was asked for
 	scrubView  = 512                 // records looked at in one view
 	scrubSave  = 30 * time.Second    // between notes of how far it is
+	scrubStart = time.Second         // between looks whether the peer has started
 	scrubIdle  = time.Minute         // between looks whether a pass is due
 )
 
@@ -144,7 +146,12 @@ func (s *Scrubber) Run(ctx context.Context) error {
 	s.mu.Unlock()
 	for ctx.Err() == nil {
 		if s.due() {
-			if err := s.pass(ctx); err != nil && ctx.Err() == nil {
+			err := s.pass(ctx)
+			switch {
+			case err == nil || ctx.Err() != nil:
+			case fault.KindOf(err) == fault.Busy: // the peer is starting
+				s.wait(ctx, scrubStart)
+			default:
 				s.Log.Warn("scrub: interrupted, goes on in a minute", "err", err)
 				s.wait(ctx, scrubIdle)
 			}
