@@ -150,9 +150,10 @@ func (n *Node) allWords() []repair.Word {
 
 // sessions returns the sessions there are, by peer.
 func (n *Node) sessions(context.Context) (all []state.Session, err error) {
-	err = n.store.facts(func(v state.View) error {
-		all, err = v.Sessions()
-		return err
-	})
-	return all, err
+	r, at := n.machine.At(0)
+	defer r.Close()
+	if at == 0 {
+		return nil, errFetching
+	}
+	return state.NewView(r).Sessions()
 }

@@ -71,7 +71,10 @@ func notThere(path, name string, err error) error {
 
 // at runs fn on the newest state and what path means in it.
 func (n *Node) at(path string, fn func(*meta.Image, meta.Inode) error) error {
-	v := n.store.image(0)
+	v, err := n.store.newest()
+	if err != nil {
+		return err
+	}
 	defer v.Close()
 	ino, err := walk(v, path)
 	if err != nil {

@@ -45,7 +45,10 @@ func (n *Node) member(op, who string) (cluster.Peer, error) {
 // partingOf returns what it would mean to do without id: reckoned with the other members, and with those of them
 // that are there now.
 func (n *Node) partingOf(id cluster.PeerID) (all, there meta.Parting, err error) {
-	v := n.store.image(0)
+	v, err := n.store.newest()
+	if err != nil {
+		return all, there, err
+	}
 	defer v.Close()
 	members := n.roster.view()
 	stay, present := others(&members, id)
@@ -154,7 +157,10 @@ func (n *Node) upToDate(ctx context.Context) error {
 
 // homeless returns the paths of up to limit files of which something would be lost with id.
 func (n *Node) homeless(id cluster.PeerID, limit int) (paths []string, err error) {
-	v := n.store.image(0)
+	v, err := n.store.newest()
+	if err != nil {
+		return nil, err
+	}
 	defer v.Close()
 	members := n.roster.view()
 	_, there := others(&members, id)

@@ -131,6 +131,9 @@ func (n *Node) run(ctx context.Context, fail context.CancelCauseFunc) error {
 	n.started.Store(true)
 	n.log.Info("serving", "peer", n.id.ID().Short(), "listen", n.net.Addr(), "mount", n.cfg.Mount)
 	<-ctx.Done()
+	if why := context.Cause(ctx); !errors.Is(why, context.Canceled) {
+		n.log.Error("cannot go on", "err", why)
+	}
 	n.ending.Store(true)
 	n.started.Store(false)
 	return nil

@@ -58,7 +58,9 @@ func (n *Node) keepSession(ctx context.Context) error {
 	i := &n.session
 	all, err := n.sessions(ctx)
 	if err != nil {
-		n.log.Error("sessions cannot be read", "err", err)
+		if !errors.Is(err, fault.Busy) {
+			n.log.Error("sessions cannot be read", "err", err)
+		}
 		return nil
 	}
 	if slices.ContainsFunc(all, func(s state.Session) bool { return s.ID == i.id.Load() }) {

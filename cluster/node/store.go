@@ -38,8 +38,17 @@ func (s *store) image(index uint64) *meta.Image {
 	return meta.NewView(r, at)
 }
 
-// newest is image(0) as repair asks for it.
-func (s *store) newest() (*meta.Image, error) { return s.image(0), nil }
+// newest is image(0) for those who act on what is missing in it: fault.Busy while there is no state.
+func (s *store) newest() (*meta.Image, error) {
+	v := s.image(0)
+	if v.Index() == 0 {
+		v.Close()
+		return nil, errFetching
+	}
+	return v, nil
+}
+
+var errFetching = fault.New("state", fault.Busy, "the state is being fetched from the others")
 
 // facts runs fn on the newest facts.
 func (s *store) facts(fn func(state.View) error) error {

@@ -50,7 +50,8 @@ func (n *Node) latest(ctx context.Context) (sessions []uint64, v *meta.Image, er
 	if err != nil {
 		return nil, nil, err
 	}
-	return sessionIDs(all), n.store.image(0), nil
+	v, err = n.store.newest()
+	return sessionIDs(all), v, err
 }
 
 // reach waits until everything up to index is applied here. Entries without proposals never reach the machine.

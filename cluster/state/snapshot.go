@@ -107,10 +107,9 @@ func (m *Machine) Restore(index uint64, next func() ([]byte, error)) error {
 		return fault.New("state restore", fault.Invalid, "index 0")
 	}
 	m.Unprepare()
-	if err := m.store.Wipe(); err != nil {
+	if err := m.wipe(); err != nil {
 		return fault.Wrap("state restore", err)
 	}
-	m.setApplied(0)
 	in := installing{store: m.store, index: index}
 	if err := in.run(next); err != nil {
 		return err
@@ -120,6 +119,14 @@ func (m *Machine) Restore(index uint64, next func() ([]byte, error)) error {
 		f.Reset(index)
 	}
 	return nil
+}
+
+// wipe leaves an empty state. Readers that are open keep theirs.
+func (m *Machine) wipe() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.applied = 0
+	return m.store.Wipe()
 }
 
 // installing makes one transaction of each chunk, at versions 1, 2, ... The last one makes the snapshot's own

@@ -8,6 +8,8 @@ import (
 	"hash/crc32"
 	"math/rand/v2"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"dfs/blockstore/kv/mem"
@@ -265,4 +267,38 @@ func TestRestoreStandsForLaterEntriesWithoutProposals(t *testing.T) {
 	if err != nil || again.Applied() != index+2 {
 		t.Fatal(again.Applied(), err)
 	}
+}
+
+// Whoever acts on what is missing must be able to tell a state from none: while a snapshot is being installed there is none, and
+// nothing stands for an index it does not have.
+func TestReadersTellAStateFromNone(t *testing.T) {
+	o, chunks, index := big(t)
+	old := o.m.Applied()
+	var stop atomic.Bool
+	var looks sync.WaitGroup
+	looks.Go(func() {
+		for !stop.Load() {
+			r, at := o.m.At(0)
+			ms, err := NewView(r).Members()
+			r.Close()
+			switch {
+			case err != nil:
+				t.Error(err)
+			case (at == 0) != (len(ms) == 0):
+				t.Errorf("at index %d there are %d members", at, len(ms))
+			case at != 0 && at != old && at != index:
+				t.Errorf("read at index %d", at)
+			default:
+				continue
+			}
+			return
+		}
+	})
+	for range 20 {
+		if err := o.m.Restore(index, feed(chunks)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop.Store(true)
+	looks.Wait()
 }

@@ -144,11 +144,13 @@ func (m *Machine) Applied() uint64 {
 // Durable returns the index up to which the state survives a crash of the machine without the log.
 func (m *Machine) Durable() uint64 { return min(m.store.Durable(), m.Applied()) }
 
-// At returns the state after index, or the newest if index is 0 or above it, and the index it stands for. Close it.
+// At returns the state after index, or the newest if index is 0 or above it, and the index it stands for: 0, with nothing in it,
+// before the first entry and while a snapshot is being installed. Close it.
 func (m *Machine) At(index uint64) (kv.Reader, uint64) {
-	newest := m.Applied()
-	if index == 0 || index > newest {
-		index = newest
+	m.mu.Lock() // against Restore: what the index says is in the reader
+	defer m.mu.Unlock()
+	if index == 0 || index > m.applied {
+		index = m.applied
 	}
 	return m.store.At(index), index
 }
