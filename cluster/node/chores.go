@@ -47,10 +47,10 @@ func (n *Node) ownChores(ctx context.Context) error {
 		}
 		if n.blocks.Failed() != nil {
 			n.lookAtTheRest()
-		} else if done, err := n.dropper.Pass(ctx, n.store.released.prefix()); err != nil {
-			n.log.Warn("freed blocks are not dropped", "err", err)
-		} else {
+		} else if done, err := n.dropper.Pass(ctx, n.store.released.prefix()); err == nil {
 			n.dropped.Store(done)
+		} else if !errors.Is(err, errFetching) {
+			n.log.Warn("freed blocks are not dropped", "err", err)
 		}
 		if err := n.keepSession(ctx); err != nil {
 			return err
@@ -261,7 +261,7 @@ func (n *Node) freeGrants(ctx context.Context) {
 	if err == nil {
 		err = n.keeper.EndGrants(ctx, n.lost(sessions))
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, errFetching) {
 		n.log.Warn("grants of lost mounts are not ended", "err", err)
 	}
 }

@@ -59,8 +59,10 @@ func (n *Node) runToEnd(ctx context.Context) error {
 	n.fail = fail
 	n.mu.Unlock()
 	err := n.run(ctx, fail)
-	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
-		err = cause
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		if err == nil || errors.Is(err, fault.Closed) || errors.Is(err, context.Canceled) { // that is what followed from it
+			err = cause
+		}
 	}
 	var strange *misfit
 	if err != nil && !errors.As(err, &strange) {

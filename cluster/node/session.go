@@ -58,7 +58,7 @@ func (n *Node) keepSession(ctx context.Context) error {
 	i := &n.session
 	all, err := n.sessions(ctx)
 	if err != nil {
-		if !errors.Is(err, fault.Busy) {
+		if !errors.Is(err, errFetching) {
 			n.log.Error("sessions cannot be read", "err", err)
 		}
 		return nil

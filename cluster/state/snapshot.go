@@ -129,16 +129,20 @@ func (m *Machine) wipe() error {
 	return m.store.Wipe()
 }
 
-// installing makes one transaction of each chunk, at versions 1, 2, ... The last one makes the snapshot's own
-// version; should the versions below it run out first, it takes the rest of the chunks too.
+// installing makes transactions of at most a chunk and installPairs each, at versions 1, 2, ... The last one makes the
+// snapshot's own version; should the versions below it run out first, it takes the rest of the chunks too.
 type installing struct {
 	store   kv.Store
 	index   uint64
 	from    uint64 // of the snapshot: below index where the entries between the two carry no proposals
 	version uint64 // of tx
 	chunks  uint64 // seen
+	pairs   int    // in tx
 	tx      kv.Txn
 }
+
+// installPairs is what any kv.Store takes in one transaction, however small the pairs.
+const installPairs = 8192
 
 func (in *installing) run(next func() ([]byte, error)) error {
 	defer func() {
@@ -180,6 +184,7 @@ func (in *installing) run(next func() ([]byte, error)) error {
 // begin starts the next transaction. All but the one that makes the final version leave the mark of incompleteness.
 func (in *installing) begin() error {
 	in.version++
+	in.pairs = 0
 	in.tx = in.store.Begin(in.version)
 	if in.version < in.index {
 		return in.tx.Set(incompleteKey, wire.AppendUint(nil, in.index))
@@ -189,11 +194,25 @@ func (in *installing) begin() error {
 
 func (in *installing) take(c chunk) error {
 	for i, k := range c.keys {
+		if in.pairs >= installPairs {
+			if err := in.next(); err != nil {
+				return err
+			}
+		}
 		if err := in.tx.Set(k, c.values[i]); err != nil {
 			return err
 		}
+		in.pairs++
 	}
-	if c.last || in.version >= in.index {
+	if c.last {
+		return nil
+	}
+	return in.next()
+}
+
+// next ends the transaction and begins another, where there is a version for it.
+func (in *installing) next() error {
+	if in.version >= in.index {
 		return nil
 	}
 	if err := in.tx.Commit(); err != nil {

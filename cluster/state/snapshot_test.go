@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"dfs/blockstore/kv/badger"
 	"dfs/blockstore/kv/mem"
 	"dfs/cluster/fault"
 )
@@ -301,4 +302,43 @@ func TestReadersTellAStateFromNone(t *testing.T) {
 	}
 	stop.Store(true)
 	looks.Wait()
+}
+
+// A chunk holds tens of thousands of pairs if they are small. The store of a real peer takes them.
+func TestChunksOfSmallPairs(t *testing.T) {
+	o := begun(t)
+	tx := o.kv.Begin(o.index + 1)
+	for i := range 60_000 {
+		if err := tx.Set(fmt.Appendf([]byte{TagMeta}, "small%06d", i), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	o.index += 20
+	o.ok(note(1, 3, 1, "sx"))
+	s, err := o.m.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	store, err := badger.Open(t.TempDir(), badger.Options{MemtableBytes: 8 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	m, err := New(store, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Restore(s.Index(), s.Next); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	r, _ := m.At(0)
+	defer r.Close()
+	if err := r.Scan([]byte{TagMeta}, nil, func(_, _ []byte) bool { n++; return true }); err != nil || n < 60_000 {
+		t.Fatal(n, err)
+	}
 }
