@@ -63,6 +63,9 @@ func (n *Node) examineHere(ctx context.Context, m examine) (*examined, error) {
 		return &examined{Live: live}, err
 	}
 	c, err := n.blocks.Examine(ctx, m.Extent)
+	if c.Bad.Len() > 0 {
+		n.healer.Suspect(m.Extent, 0) // a read need not have met it: sums may be in memory
+	}
 	return &examined{c.Live, c.Bad}, err
 }
 
