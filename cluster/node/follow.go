@@ -22,9 +22,16 @@ func (f follower) Applied(e state.Applied) {
 	n := f.n
 	f.Prepared(e)
 	for _, c := range e.Changes {
-		if what, ok := c.What.(*state.Facts); ok && what.Members {
-			if err := n.readMembers(); err != nil {
-				n.log.Error("members cannot be read", "err", err)
+		switch what := c.What.(type) {
+		case *meta.Change:
+			if n.alone != nil {
+				n.alone.Applied(*what)
+			}
+		case *state.Facts:
+			if what.Members {
+				if err := n.readMembers(); err != nil {
+					n.log.Error("members cannot be read", "err", err)
+				}
 			}
 		}
 	}
@@ -72,6 +79,11 @@ func (n *Node) reset(index uint64) {
 	n.session.skips.Add(1)
 	if err := n.readMembers(); err != nil {
 		n.log.Error("members cannot be read", "err", err)
+	}
+	if n.alone != nil {
+		if err := n.alone.Reset(); err != nil {
+			n.log.Error("what this mount has to itself cannot be read", "err", err)
+		}
 	}
 	n.driver.Reset(index)
 }

@@ -25,7 +25,7 @@ type fsck struct {
 func (n *Node) Fsck(ctx context.Context, where string, quick bool) (admin.Fsck, error) {
 	f := &fsck{n: n, quick: quick, away: map[cluster.PeerID]bool{}, out: admin.Fsck{Path: where, Damaged: []admin.DamagedFile{}}}
 	var top meta.Inode
-	err := n.at(where, func(_ *meta.Image, i meta.Inode) error {
+	err := n.at(ctx, where, func(_ *meta.Image, i meta.Inode) error {
 		top = i
 		return nil
 	})

@@ -121,7 +121,7 @@ func (l *live) write(name string, p []byte) meta.Ino {
 // holds reports whether this peer's own store has the whole file.
 func (l *live) holds(path string, want []byte) bool {
 	var got []byte
-	err := l.at(path, func(v *meta.Image, i meta.Inode) error {
+	err := l.at(context.Background(), path, func(v *meta.Image, i meta.Inode) error {
 		m, err := v.Extents(i.Ino, 0, i.Size)
 		for _, e := range m {
 			b := make([]byte, e.Span.Bytes())

@@ -26,6 +26,7 @@ import (
 	"dfs/cluster/raft"
 	"dfs/cluster/state"
 	"dfs/fs/coherence"
+	"dfs/fs/delegate"
 	"dfs/fs/meta"
 	"dfs/fs/mount/fuse"
 	"dfs/fs/repair"
@@ -54,7 +55,8 @@ type Node struct {
 	gossip   *gossip.Gossip
 	roster   *roster
 	driver   *coherence.Driver
-	fs       *vfs.FS // nil without a mount
+	fs       *vfs.FS         // nil without a mount
+	alone    *delegate.Mount // likewise
 	keeper   *repair.Keeper
 	dropper  repair.Dropper
 	sweeper  repair.Sweeper
@@ -346,6 +348,11 @@ func (n *Node) openBlocks() (err error) {
 		Log:     n.log,
 	})
 	if n.cfg.Mount != "" {
+		n.alone = delegate.New(n.store, n.driver, delegate.Options{
+			Session: n.session.id.Load(),
+			InUse:   func(ino meta.Ino) bool { return n.fs.InUse(ino) },
+			Log:     n.log,
+		})
 		o := vfs.Options{
 			Session:  n.session.id.Load(),
 			Self:     n.id.ID(),
@@ -359,7 +366,7 @@ func (n *Node) openBlocks() (err error) {
 		if whenCutOff(n.cfg.WhenCutOff) == coherence.Wait {
 			o.FlushTimeout = forever
 		}
-		n.fs = vfs.New(n.store, data{n.pool}, n.driver, o)
+		n.fs = vfs.New(n.alone, data{n.pool}, n.alone, o)
 	}
 	return nil
 }

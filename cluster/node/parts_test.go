@@ -119,7 +119,7 @@ func TestWalk(t *testing.T) {
 		{path: "out/passwd", kind: fault.Loop},
 		{path: "ping/x", kind: fault.Loop},
 	} {
-		got, err := walk(v, c.path)
+		got, err := walk(v, c.path, func(meta.Inode) bool { return true })
 		switch {
 		case c.kind != 0 && !errors.Is(err, c.kind):
 			t.Errorf("%q: %v, want %v", c.path, err, c.kind)

@@ -22,8 +22,12 @@ import (
 // linksMax is how many symlinks one path may lead through.
 const linksMax = 40
 
-// walk finds what a path of the drive leads to. Admin questions are answered from the newest applied state.
-func walk(v meta.View, path string) (meta.Inode, error) {
+// askAgain is between looks at what another mount is asked for.
+const askAgain = 10 * time.Millisecond
+
+// walk finds what a path of the drive leads to. It stops at an inode that is one mount's alone, unless through says that it may
+// be passed.
+func walk(v meta.View, path string, through func(meta.Inode) bool) (meta.Inode, error) {
 	at, err := v.Stat(meta.Root)
 	if err != nil {
 		return at, err
@@ -45,6 +49,9 @@ func walk(v meta.View, path string) (meta.Inode, error) {
 		next, err := v.Lookup(trail[len(trail)-1].Ino, name)
 		if err != nil {
 			return next, notThere(path, name, err)
+		}
+		if next.Grant != 0 && !through(next) {
+			return next, nil
 		}
 		if next.Type != meta.Symlink || len(rest) == 0 {
 			trail = append(trail, next)
@@ -69,23 +76,51 @@ func notThere(path, name string, err error) error {
 	return fault.Wrap(path, err)
 }
 
-// at runs fn on the newest state and what path means in it.
-func (n *Node) at(path string, fn func(*meta.Image, meta.Inode) error) error {
-	v, err := n.store.newest()
-	if err != nil {
-		return err
+// at runs fn on the newest state and what path means in it. What a mount on the way has to itself is asked for first.
+func (n *Node) at(ctx context.Context, path string, fn func(*meta.Image, meta.Inode) error) error {
+	for {
+		if n.alone != nil {
+			if err := n.alone.Settle(ctx); err != nil {
+				return err
+			}
+		}
+		v, err := n.store.newest()
+		if err != nil {
+			return err
+		}
+		ino, err := walk(v, path, n.ours)
+		if err == nil && (ino.Grant == 0 || n.ours(ino)) {
+			err = fn(v, ino)
+			v.Close()
+			return err
+		}
+		v.Close()
+		if err == nil {
+			err = n.ask(ctx, ino)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	defer v.Close()
-	ino, err := walk(v, path)
-	if err != nil {
-		return err
+}
+
+// ours reports whether an inode is this daemon's mount's alone, with nothing but its bytes to wait for.
+func (n *Node) ours(i meta.Inode) bool { return n.fs != nil && i.Grant == n.session.id.Load() }
+
+// ask makes the mount that has an inode to itself give it up. When it returns nil it is worth looking again.
+func (n *Node) ask(ctx context.Context, i meta.Inode) error {
+	_ = n.recall(ctx, i.Grant, i.Ino) // a dead mount's grants end with its lease
+	select {
+	case <-time.After(askAgain):
+		return nil
+	case <-ctx.Done():
+		return fault.Because("look at inode", fault.Timeout, ctx.Err())
 	}
-	return fn(v, ino)
 }
 
 // Stat implements admin.Node.
-func (n *Node) Stat(_ context.Context, path string) (s admin.FileStat, err error) {
-	err = n.at(path, func(v *meta.Image, i meta.Inode) error {
+func (n *Node) Stat(ctx context.Context, path string) (s admin.FileStat, err error) {
+	err = n.at(ctx, path, func(v *meta.Image, i meta.Inode) error {
 		extents, err := v.CountOf(i.Ino)
 		if err != nil {
 			return err
@@ -150,8 +185,8 @@ func peerCount(n int) string {
 }
 
 // Layout implements admin.Node.
-func (n *Node) Layout(_ context.Context, path string) (l admin.Layout, err error) {
-	err = n.at(path, func(_ *meta.Image, i meta.Inode) error {
+func (n *Node) Layout(ctx context.Context, path string) (l admin.Layout, err error) {
+	err = n.at(ctx, path, func(_ *meta.Image, i meta.Inode) error {
 		l = n.layoutOf(i.Wish)
 		return nil
 	})
@@ -161,7 +196,7 @@ func (n *Node) Layout(_ context.Context, path string) (l admin.Layout, err error
 // SetLayout implements admin.Node. A directory's layout is inherited by what is made in it from now on.
 func (n *Node) SetLayout(ctx context.Context, path, text string) (admin.Layout, error) {
 	var set meta.SetAttr
-	err := n.at(path, func(_ *meta.Image, i meta.Inode) (err error) {
+	err := n.at(ctx, path, func(_ *meta.Image, i meta.Inode) (err error) {
 		if i.Type != meta.Dir {
 			return fault.New(path, fault.NotDir, "a layout is a directory's, for the files that are made in it from then on")
 		}
@@ -192,7 +227,7 @@ const (
 
 // WhereFrom implements admin.Pager.
 func (n *Node) WhereFrom(ctx context.Context, path string, from int64) (w admin.Where, err error) {
-	err = n.at(path, func(v *meta.Image, i meta.Inode) error {
+	err = n.at(ctx, path, func(v *meta.Image, i meta.Inode) error {
 		if i.Type == meta.Dir {
 			return fault.New(path, fault.IsDir, "say which file in it")
 		}
@@ -248,7 +283,7 @@ func goneIsFine(err error) error {
 
 // Durable implements admin.Node.
 func (n *Node) Durable(ctx context.Context, path string) (ok bool, err error) {
-	err = n.at(path, func(v *meta.Image, i meta.Inode) error {
+	err = n.at(ctx, path, func(v *meta.Image, i meta.Inode) error {
 		ok, err = n.durable(ctx, v, i)
 		return err
 	})
@@ -258,6 +293,9 @@ func (n *Node) Durable(ctx context.Context, path string) (ok bool, err error) {
 func (n *Node) durable(ctx context.Context, v *meta.Image, i meta.Inode) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, fault.Because("durable", fault.Timeout, err)
+	}
+	if i.Grant != 0 && !n.ours(i) {
+		return false, n.ask(ctx, i)
 	}
 	if i.Type == meta.Dir {
 		for after := meta.Cursor(0); ; {

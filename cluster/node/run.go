@@ -113,6 +113,9 @@ func (n *Node) run(ctx context.Context, fail context.CancelCauseFunc) error {
 	}
 	defer n.resign()
 	if n.fs != nil {
+		own := newStage(fail) // needs the log
+		defer own.end()
+		own.run("delegations", n.alone.Run)
 		files := newStage(fail)
 		defer n.flushAll(files)
 		files.run("files", n.fs.Run)

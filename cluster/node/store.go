@@ -6,10 +6,12 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"dfs/blockstore/kv"
 	"dfs/cluster/fault"
 	"dfs/cluster/lease"
 	"dfs/cluster/raft"
 	"dfs/cluster/state"
+	"dfs/fs/delegate"
 	"dfs/fs/meta"
 	"dfs/fs/vfs"
 )
@@ -28,6 +30,8 @@ var (
 	_ meta.Store = (*store)(nil)
 	_ vfs.Early  = (*store)(nil)
 	_ vfs.Bound  = (*store)(nil)
+
+	_ delegate.Below = (*store)(nil)
 )
 
 // At implements meta.Store.
@@ -127,6 +131,41 @@ func (s *store) Released(ctx context.Context, index uint64) error {
 		s.group.Hurry()
 	}
 	return because(ctx, s.released.wait(ctx, index))
+}
+
+// Newest implements delegate.Below.
+func (s *store) Newest() (kv.Reader, uint64) { return s.machine.At(0) }
+
+// Carry implements delegate.Below. A batch is applied once, however often and in whatever session it is proposed.
+func (s *store) Carry(ctx context.Context, b meta.Batch) (failures []meta.Failure, err error) {
+	body := meta.Encode(b)
+	for {
+		_, raw, err := s.group.ProposeApplied(ctx, 0, body)
+		if err == nil {
+			failures, err = meta.FailuresOf(raw)
+		}
+		if !errors.Is(err, fault.Ended) {
+			return failures, err
+		}
+		if err := s.session.wait(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Wait implements delegate.Below.
+func (s *store) Wait(ctx context.Context, done <-chan struct{}) error {
+	ctx, end, err := s.cut.within(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return because(ctx, fault.Because("wait for the log", fault.Timeout, ctx.Err()))
+	}
 }
 
 // propose carries one fact through the log.

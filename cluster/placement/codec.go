@@ -6,13 +6,20 @@ import (
 	"dfs/net/wire"
 )
 
-// wishFormat is the first byte of a stored Wish.
-const wishFormat = 1
+// The first byte of a stored Wish: plain, or with CommitClose, which came later.
+const (
+	wishFormat      = 1
+	wishCommitClose = 2
+)
 
 // Append appends w's stored form to b. A default that was written out is stored as the default.
 func (w Wish) Append(b []byte) []byte {
 	w = w.plain()
-	b = append(b, wishFormat, w.Copies, w.Zones, w.Data, w.Parity)
+	format := byte(wishFormat)
+	if w.CommitClose {
+		format = wishCommitClose
+	}
+	b = append(b, format, w.Copies, w.Zones, w.Data, w.Parity)
 	b = wire.AppendUint(b, uint64(w.UnitBlocks))
 	return wire.AppendString(b, string(w.Policy))
 }
@@ -25,7 +32,8 @@ func ReadWish(r *wire.Reader) (Wish, error) {
 	if err := r.Err(); err != nil {
 		return Wish{}, err
 	}
-	if format != wishFormat {
+	w.CommitClose = format == wishCommitClose
+	if format != wishFormat && !w.CommitClose {
 		return Wish{}, fault.New("decode layout", fault.Invalid, "format %d", format)
 	}
 	if err := w.check(); err != nil {

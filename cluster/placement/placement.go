@@ -21,6 +21,7 @@ type Wish struct {
 	UnitBlocks   uint32 // most blocks in an extent; 0 = blockstore.MaxBlocks
 	Zones        uint8  // distinct zones wanted; 0 = no wish beyond "distinct where possible"
 	Data, Parity uint8  // erasure coding; 0 = replicas
+	CommitClose  bool   // close waits for the commit; without it a mount that has a directory to itself may commit later
 }
 
 // Name names a policy as users write it.

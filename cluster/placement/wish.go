@@ -21,7 +21,7 @@ const (
 // Names lists the policies, as users write them.
 var Names = []Name{Balanced, LeastStored, LowestLatency, LocalFirst}
 
-const known = "known are copies=N|auto, policy=balanced|least-stored|lowest-latency|local-first, unit=512..4M, zones=N, ec=DATA+PARITY"
+const known = "known are copies=N|auto, policy=balanced|least-stored|lowest-latency|local-first, unit=512..4M, zones=N, commit=close|auto, ec=DATA+PARITY"
 
 // PolicyName returns the policy wished for, never "".
 func (w Wish) PolicyName() Name {
@@ -98,6 +98,11 @@ func (w *Wish) set(key, value string) error {
 			return bad(fmt.Sprintf("0 to %d", MaxZones))
 		}
 		w.Zones = n
+	case "commit":
+		if value != "close" && value != "auto" {
+			return bad("close or auto")
+		}
+		w.CommitClose = value == "close"
 	case "ec":
 		data, parity, _ := strings.Cut(value, "+")
 		d, ok1 := number(data, 2, MaxData)
@@ -126,6 +131,9 @@ func (w Wish) String() string {
 	fmt.Fprintf(&b, ",policy=%s,unit=%s", w.PolicyName(), unitText(w.Unit()))
 	if w.Zones > 0 {
 		fmt.Fprintf(&b, ",zones=%d", w.Zones)
+	}
+	if w.CommitClose {
+		b.WriteString(",commit=close")
 	}
 	return b.String()
 }

@@ -373,6 +373,79 @@ func (d *Driver) Read(ctx context.Context, obj Object, fn func(meta.View) error)
 	}
 }
 
+// Own runs fn, which answers about obj, of which this mount alone knows anything (its delegations): nothing can be pending, so
+// it waits for the lease only. Valid is how long the kernel may keep the answer. Errors are those of Read.
+func (d *Driver) Own(ctx context.Context, obj Object, fn func() error) (valid time.Duration, err error) {
+	for {
+		stale, err := d.lease(ctx)
+		if err != nil {
+			return 0, err
+		}
+		err = fn()
+		if stale {
+			return 0, err
+		}
+		d.mu.Lock()
+		now := d.o.Now()
+		leased := d.held && now < d.until
+		if leased && d.kernel != nil {
+			valid = d.until - now
+			if obj.kind == entry || obj.kind == list {
+				if !d.epoch {
+					valid = min(valid, OldKernelValidity)
+				}
+				d.mount.Named(obj.ino, now+valid)
+			}
+		}
+		d.mu.Unlock()
+		if leased {
+			return valid, err
+		}
+	}
+}
+
+// Ready waits for the lease, without which nothing may be done here. Errors are those of Read, and fault.CutOff where reads are
+// still answered.
+func (d *Driver) Ready(ctx context.Context) error {
+	stale, err := d.lease(ctx)
+	if err == nil && stale {
+		err = d.cutOff()
+	}
+	return err
+}
+
+// lease waits for the lease. With stale there is none, and reads are answered all the same.
+func (d *Driver) lease(ctx context.Context) (stale bool, err error) {
+	for {
+		d.mu.Lock()
+		now := d.o.Now()
+		if d.held && now < d.until {
+			d.mu.Unlock()
+			return false, nil
+		}
+		left := time.Duration(1<<63 - 1)
+		if d.o.WhenCutOff != Wait {
+			left = d.lostAt + d.o.CutOffAfter - now
+		}
+		changed := d.changed
+		d.mu.Unlock()
+		switch {
+		case left > 0:
+		case d.o.WhenCutOff == Read:
+			return true, nil
+		default:
+			return false, d.cutOff()
+		}
+		if err := await(ctx, changed, left); err != nil {
+			return false, err
+		}
+	}
+}
+
+func (d *Driver) cutOff() error {
+	return fault.New("read metadata", fault.CutOff, "no lease for %v: this peer cannot reach a quorum", d.o.CutOffAfter)
+}
+
 // view opens the view obj is to be read in. With stale it is one from before the lease was lost.
 func (d *Driver) view(ctx context.Context, obj Object) (v meta.View, cache, stale bool, err error) {
 	for {
@@ -405,7 +478,7 @@ func (d *Driver) view(ctx context.Context, obj Object) (v meta.View, cache, stal
 			left = poll // the caches are being dropped, the lease is on its way
 		}
 		if left <= 0 {
-			return nil, false, false, fault.New("read metadata", fault.CutOff, "no lease for %v: this peer cannot reach a quorum", d.o.CutOffAfter)
+			return nil, false, false, d.cutOff()
 		}
 		if err := await(ctx, changed, left); err != nil {
 			return nil, false, false, err

@@ -186,9 +186,9 @@ func (m *Mount) begin(o *op, cs []meta.Change) {
 	if len(o.objects) > 0 || o.refused {
 		m.ops[o.index] = o
 		m.order = append(m.order, o.index)
-		for i, obj := range o.objects {
-			if !slices.Contains(o.objects[:i], obj) {
-				m.objects[obj] = append(m.objects[obj], o.index)
+		for _, obj := range o.objects {
+			if is := m.objects[obj]; len(is) == 0 || is[len(is)-1] != o.index {
+				m.objects[obj] = append(is, o.index)
 			}
 		}
 	} else {
@@ -205,6 +205,12 @@ func (m *Mount) begin(o *op, cs []meta.Change) {
 func (m *Mount) take(o *op, c meta.Change) {
 	o.refused = o.refused || c.Refused
 	own := c.Session == m.session
+	if c.Local {
+		if own {
+			m.takeLocal(o, c)
+		}
+		return
+	}
 	content := map[meta.Ino]bool{}
 	for _, d := range c.Data {
 		o.objects = append(o.objects, Bytes(d.Ino))
@@ -229,6 +235,23 @@ func (m *Mount) take(o *op, c meta.Change) {
 			continue // the answer to the request that made the change tells the kernel
 		}
 		m.notify(o, Notify{Kind: InvalEntry, Ino: n.Dir, Name: n.Name})
+	}
+}
+
+// takeLocal notes a change of what was this mount's alone. No other kernel can know anything of it, and ours was told of names and
+// bytes when it asked for the change. Attributes that changed with another inode's change may be in it all the same, by a reply
+// that was overtaken.
+func (m *Mount) takeLocal(o *op, c meta.Change) {
+	told := make(map[meta.Ino]bool, len(c.Granted))
+	for _, ino := range c.Granted {
+		told[ino] = true // made here: its attributes were never given to be kept
+	}
+	for _, ino := range c.Attrs {
+		if !told[ino] {
+			told[ino] = true
+			o.objects = append(o.objects, Attr(ino))
+			m.notify(o, Notify{Kind: InvalAttr, Ino: ino})
+		}
 	}
 }
 

@@ -35,6 +35,12 @@ func List(dir meta.Ino) Object { return Object{kind: list, ino: dir} }
 // Bytes is the content of a file.
 func Bytes(ino meta.Ino) Object { return Object{kind: content, ino: ino} }
 
+// Ino returns the inode the object belongs to; of a name, the directory.
+func (o Object) Ino() meta.Ino { return o.ino }
+
+// IsAttr reports whether the object is attributes.
+func (o Object) IsAttr() bool { return o.kind == attr }
+
 func (o Object) String() string {
 	switch o.kind {
 	case attr:

@@ -222,10 +222,11 @@ func ChangeOf(e state.Applied) Change {
 			c.Members = c.Members || what.Members
 		case *Change:
 			if first {
-				c.Session, first = what.Session, false
+				c.Session, c.Local, first = what.Session, what.Local, false
 			} else if c.Session != what.Session {
 				c.Session = 0
 			}
+			c.Local = c.Local && what.Local
 			c.add(what)
 		}
 	}

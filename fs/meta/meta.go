@@ -72,7 +72,7 @@ type Inode struct {
 	Changed  uint64         // log index of the last change of these attributes (the commit stamp)
 	Written  uint64         // log index of the last change of the file's bytes
 	Writer   uint64         // session that last changed the file's bytes
-	Grant    uint64         // session that created the file and has not closed it yet; 0 none
+	Grant    uint64         // session that made it and has it to itself; 0 none
 	Parent   Ino            // of a directory
 	Target   string         // of a symlink
 	Wish     placement.Wish // what new extents of this file, or new entries of this directory, get
@@ -145,8 +145,9 @@ type Format struct {
 	Time     Time
 }
 
-// Create makes an inode and names it. With Grant the creator's session holds the new file until EndGrant or a
-// Commit with EndGrant: its attributes and bytes are the creator's alone until then.
+// Create makes an inode and names it. With Grant the creator's session holds the new inode until EndGrant or a
+// Commit with EndGrant: its attributes, and a file's bytes or a directory's names, are the creator's alone until then. Where
+// the layout says commit=close a directory is nobody's alone. Ino is a number from Reserve that the inode is to have; 0 takes the next.
 // fault.Exist, NotExist (the directory; a removed one too), NotDir, NameTooLong, Invalid ("", ".", "..", "/").
 type Create struct {
 	Dir      Ino
@@ -158,6 +159,7 @@ type Create struct {
 	Target   string // of a symlink
 	Time     Time
 	Grant    bool
+	Ino      Ino
 }
 
 // Link names an existing inode once more. fault.Exist, NotExist, IsDir (of a directory), TooManyLinks.
@@ -168,19 +170,22 @@ type Link struct {
 	Time Time
 }
 
-// Unlink removes the name of a file. The inode becomes an orphan with its last name, and lives until Reap.
+// Unlink removes the name of a file. The inode becomes an orphan with its last name, and lives until Reap. Ino is what
+// the name must mean; 0 anything.
 // fault.NotExist, IsDir.
 type Unlink struct {
 	Dir  Ino
 	Name string
 	Time Time
+	Ino  Ino
 }
 
-// Rmdir removes an empty directory. fault.NotExist, NotDir, NotEmpty.
+// Rmdir removes an empty directory. Ino as with Unlink. fault.NotExist, NotDir, NotEmpty.
 type Rmdir struct {
 	Dir  Ino
 	Name string
 	Time Time
+	Ino  Ino
 }
 
 // Rename flags, as renameat2(2) has them.
@@ -190,7 +195,8 @@ const (
 )
 
 // Rename moves a name, replacing what the new one named. The rules of rename(2) hold: files replace files, empty
-// directories replace directories, two names of one inode are left alone, a directory never moves below itself.
+// directories replace directories, two names of one inode are left alone, a directory never moves below itself. Ino is what
+// the old name must mean; 0 anything.
 // fault.NotExist, Exist (NoReplace), NotDir, IsDir, NotEmpty, Loop.
 type Rename struct {
 	OldDir  Ino
@@ -199,6 +205,7 @@ type Rename struct {
 	NewName string
 	Flags   uint32
 	Time    Time
+	Ino     Ino
 }
 
 // Bits of SetAttr.Mask.
@@ -311,8 +318,19 @@ type Confirm struct {
 	Index uint64
 }
 
+// Reserve sets inode numbers aside for Creates that name theirs: Result.Inode.Ino is the first of Count. Those that are not
+// used are never used.
+type Reserve struct{ Count uint64 }
+
+// Batch is ops that a mount has carried out already, on inodes that are its own (see fs/delegate): each is applied by itself, in
+// order, and one that fails leaves the others alone; FailuresOf tells of those. Where all of it touched nothing but inodes granted to the
+// session, no kernel but its own can know anything of them (Change.Local).
+type Batch struct{ Ops []Op }
+
 // Bounds of ops. They are part of the format.
 const (
+	BatchMax      = 1024 // ops in a Batch
+	ReserveMax    = 1 << 20
 	CommitExtents = 8192 // extents in a Commit or Replace
 	ListMax       = 1024 // inodes in an EndGrant or Reap, peers in a Stable
 	DropMax       = 1024 // extents, spans' lists or grants that one bounded op drops
@@ -334,6 +352,7 @@ type Change struct {
 	Freed    []Freed         // blocks nobody names any more
 	Added    []extent.Extent // records new in some map (placement, usage, sync marks)
 	Members  bool            // the set of members or their facts changed
+	Local    bool            // a Batch on inodes that were Session's alone
 	Refused  bool            // an op of the entry failed: its answer may tell of any earlier change
 }
 

@@ -58,9 +58,15 @@ func (a *apply) create(op Create) error {
 	if err != nil {
 		return err
 	}
-	n := &node{Inode: Inode{Ino: c.next, Type: op.Type, Mode: op.Mode & modeBits, UID: op.UID, GID: op.GID, Nlink: 1, Rdev: op.Rdev,
+	ino := op.Ino
+	if ino == 0 {
+		ino = c.next
+		c.next++
+	} else if err := a.unborn(ino, c.next); err != nil {
+		return err
+	}
+	n := &node{Inode: Inode{Ino: ino, Type: op.Type, Mode: op.Mode & modeBits, UID: op.UID, GID: op.GID, Nlink: 1, Rdev: op.Rdev,
 		Size: int64(len(op.Target)), Target: op.Target, Atime: op.Time, Mtime: op.Time, Ctime: op.Time, Btime: op.Time, Wish: dir.Wish}}
-	c.next++
 	if n.Type != CharDev && n.Type != BlockDev {
 		n.Rdev = 0
 	}
@@ -74,7 +80,7 @@ func (a *apply) create(op Create) error {
 		n.Nlink, n.Parent = 2, dir.Ino
 		dir.Nlink++
 	}
-	if op.Grant && n.Type == File && a.c.Session != 0 {
+	if op.Grant && a.c.Session != 0 && (n.Type != Dir || !n.Wish.CommitClose) {
 		n.Grant = a.c.Session
 		a.ch.Granted = append(a.ch.Granted, n.Ino)
 		if err := a.tx.Set(grantKey(n.Grant, n.Ino), nil); err != nil {
@@ -86,6 +92,30 @@ func (a *apply) create(op Create) error {
 	}
 	e.ino, e.typ = n.Ino, n.Type
 	return a.enter(dir, e, op.Time)
+}
+
+// unborn returns fault.Invalid unless ino was reserved and no inode has it.
+func (a *apply) unborn(ino, next Ino) error {
+	if ino <= Root || ino >= next {
+		return fault.New("create", fault.Invalid, "inode %d is not reserved", ino)
+	}
+	if _, there, err := getInode(a.tx, ino); err != nil || !there {
+		return err
+	}
+	return fault.New("create", fault.Invalid, "inode %d is there", ino)
+}
+
+func (a *apply) reserve(op Reserve) (Result, error) {
+	if op.Count == 0 || op.Count > ReserveMax {
+		return Result{}, fault.New("reserve", fault.Invalid, "%d inodes", op.Count)
+	}
+	c, err := a.counters()
+	if err != nil {
+		return Result{}, err
+	}
+	first := c.next
+	c.next += Ino(op.Count)
+	return Result{Inode: Inode{Ino: first, Type: File}}, nil
 }
 
 func (a *apply) link(op Link) error {
@@ -118,7 +148,7 @@ func (a *apply) link(op Link) error {
 }
 
 func (a *apply) unlink(op Unlink) error {
-	dir, e, n, err := a.named(op.Dir, op.Name)
+	dir, e, n, err := a.named(op.Dir, op.Name, op.Ino)
 	if err != nil {
 		return err
 	}
@@ -133,7 +163,7 @@ func (a *apply) unlink(op Unlink) error {
 }
 
 func (a *apply) rmdir(op Rmdir) error {
-	dir, e, n, err := a.named(op.Dir, op.Name)
+	dir, e, n, err := a.named(op.Dir, op.Name, op.Ino)
 	if err != nil {
 		return err
 	}
@@ -171,8 +201,8 @@ func (a *apply) vacant(dir *node, name string) (dent, error) {
 	return e, err
 }
 
-// named returns a directory, an entry of it and the entry's inode. fault.NotExist.
-func (a *apply) named(dir Ino, name string) (*node, dent, *node, error) {
+// named returns a directory, an entry of it and the entry's inode, which must be want if that is not 0. fault.NotExist.
+func (a *apply) named(dir Ino, name string, want Ino) (*node, dent, *node, error) {
 	d, err := a.dir(dir)
 	if err != nil {
 		return nil, dent{}, nil, err
@@ -184,7 +214,7 @@ func (a *apply) named(dir Ino, name string) (*node, dent, *node, error) {
 	if err != nil {
 		return nil, dent{}, nil, err
 	}
-	if !ok {
+	if !ok || want != 0 && e.ino != want {
 		return nil, dent{}, nil, fault.New("name", fault.NotExist, "%q", name)
 	}
 	n, err := a.node(e.ino)

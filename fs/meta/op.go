@@ -57,6 +57,8 @@ func (Stable) op() byte   { return 11 }
 func (Replace) op() byte  { return 12 }
 func (Confirm) op() byte  { return 13 }
 func (Format) op() byte   { return 14 }
+func (Reserve) op() byte  { return 15 }
+func (Batch) op() byte    { return 16 }
 
 // nameLimit lets names that are too long arrive, so that they are answered with their own kind.
 const nameLimit = 4 * NameMax
@@ -68,16 +70,16 @@ func decodeOp(b []byte) (Op, error) {
 	switch n := d.Byte(); n {
 	case 1:
 		op = Create{Dir: Ino(d.Uint()), Name: d.String(nameLimit), Type: Type(d.Byte()), Mode: d.Uint32(), UID: d.Uint32(), GID: d.Uint32(),
-			Rdev: d.Uint32(), Target: d.String(2 * TargetMax), Time: Time(d.Int()), Grant: d.Bool()}
+			Rdev: d.Uint32(), Target: d.String(2 * TargetMax), Time: Time(d.Int()), Grant: d.Bool(), Ino: expected(d)}
 	case 2:
 		op = Link{Ino: Ino(d.Uint()), Dir: Ino(d.Uint()), Name: d.String(nameLimit), Time: Time(d.Int())}
 	case 3:
-		op = Unlink{Dir: Ino(d.Uint()), Name: d.String(nameLimit), Time: Time(d.Int())}
+		op = Unlink{Dir: Ino(d.Uint()), Name: d.String(nameLimit), Time: Time(d.Int()), Ino: expected(d)}
 	case 4:
-		op = Rmdir{Dir: Ino(d.Uint()), Name: d.String(nameLimit), Time: Time(d.Int())}
+		op = Rmdir{Dir: Ino(d.Uint()), Name: d.String(nameLimit), Time: Time(d.Int()), Ino: expected(d)}
 	case 5:
 		op = Rename{OldDir: Ino(d.Uint()), OldName: d.String(nameLimit), NewDir: Ino(d.Uint()), NewName: d.String(nameLimit),
-			Flags: d.Uint32(), Time: Time(d.Int())}
+			Flags: d.Uint32(), Time: Time(d.Int()), Ino: expected(d)}
 	case 6:
 		op, err = readSetAttr(d)
 	case 7:
@@ -96,6 +98,10 @@ func decodeOp(b []byte) (Op, error) {
 		op = Confirm{Peer: cluster.PeerID(d.Fixed(20)), Index: d.Uint()}
 	case 14:
 		op = Format{Mode: d.Uint32(), UID: d.Uint32(), GID: d.Uint32(), Time: Time(d.Int())}
+	case 15:
+		op = Reserve{Count: d.Uint()}
+	case 16:
+		op, err = readBatch(d)
 	default:
 		return nil, fault.New("decode op", fault.Invalid, "op %d is unknown", n)
 	}
@@ -112,7 +118,7 @@ func (o Create) append(b []byte) []byte {
 	b = append(wire.AppendString(wire.AppendUint(b, uint64(o.Dir)), o.Name), byte(o.Type))
 	b = appendUints(b, uint64(o.Mode), uint64(o.UID), uint64(o.GID), uint64(o.Rdev))
 	b = wire.AppendInt(wire.AppendString(b, o.Target), int64(o.Time))
-	return wire.AppendBool(b, o.Grant)
+	return appendExpected(wire.AppendBool(b, o.Grant), o.Ino)
 }
 
 func (o Link) append(b []byte) []byte {
@@ -121,7 +127,8 @@ func (o Link) append(b []byte) []byte {
 }
 
 func (o Unlink) append(b []byte) []byte {
-	return wire.AppendInt(wire.AppendString(wire.AppendUint(b, uint64(o.Dir)), o.Name), int64(o.Time))
+	b = wire.AppendInt(wire.AppendString(wire.AppendUint(b, uint64(o.Dir)), o.Name), int64(o.Time))
+	return appendExpected(b, o.Ino)
 }
 
 func (o Rmdir) append(b []byte) []byte { return Unlink(o).append(b) }
@@ -129,7 +136,8 @@ func (o Rmdir) append(b []byte) []byte { return Unlink(o).append(b) }
 func (o Rename) append(b []byte) []byte {
 	b = wire.AppendString(wire.AppendUint(b, uint64(o.OldDir)), o.OldName)
 	b = wire.AppendString(wire.AppendUint(b, uint64(o.NewDir)), o.NewName)
-	return wire.AppendInt(wire.AppendUint(b, uint64(o.Flags)), int64(o.Time))
+	b = wire.AppendInt(wire.AppendUint(b, uint64(o.Flags)), int64(o.Time))
+	return appendExpected(b, o.Ino)
 }
 
 func (o SetAttr) append(b []byte) []byte {
@@ -202,6 +210,45 @@ func (o Confirm) append(b []byte) []byte { return wire.AppendUint(append(b, o.Pe
 
 func (o Format) append(b []byte) []byte {
 	return wire.AppendInt(appendUints(b, uint64(o.Mode), uint64(o.UID), uint64(o.GID)), int64(o.Time))
+}
+
+// appendExpected writes an inode number that may be left out: last in its op, so that ops without one look as they always did.
+func appendExpected(b []byte, i Ino) []byte {
+	if i == 0 {
+		return b
+	}
+	return wire.AppendUint(b, uint64(i))
+}
+
+func expected(d *wire.Reader) Ino {
+	if d.Err() != nil || d.Len() == 0 {
+		return 0
+	}
+	return Ino(d.Uint())
+}
+
+func (o Reserve) append(b []byte) []byte { return wire.AppendUint(b, o.Count) }
+
+func (o Batch) append(b []byte) []byte {
+	b = wire.AppendUint(b, uint64(len(o.Ops)))
+	for _, op := range o.Ops {
+		b = wire.AppendBytes(b, op.append([]byte{op.op()}))
+	}
+	return b
+}
+
+func readBatch(d *wire.Reader) (o Batch, err error) {
+	for range d.Count(BatchMax) {
+		op, err := decodeOp(d.Bytes(batchedMax))
+		if err != nil {
+			return Batch{}, err
+		}
+		if !batchable(op) {
+			return Batch{}, fault.New("decode op", fault.Invalid, "op %T in a batch", op)
+		}
+		o.Ops = append(o.Ops, op)
+	}
+	return o, nil
 }
 
 func appendUints(b []byte, vs ...uint64) []byte {

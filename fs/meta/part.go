@@ -23,19 +23,32 @@ func (Part) Apply(tx state.Tx, c state.Context, body []byte) ([]byte, any, error
 	if err != nil {
 		return nil, nil, err
 	}
+	if b, ok := op.(Batch); ok {
+		return applyBatch(tx, c, b)
+	}
+	r, ch, err := applyOne(tx, c, op)
+	if err != nil {
+		return nil, nil, err
+	}
+	return appendResult(nil, r), ch.orNil(), nil
+}
+
+// applyOne carries out one op. After an error its writes are to be dropped.
+func applyOne(tx state.Tx, c state.Context, op Op) (Result, *Change, error) {
 	a := newApply(tx, c)
 	r, err := a.carry(op)
 	if err == nil {
 		err = a.finish()
 	}
 	if err != nil {
-		return nil, nil, err
+		return Result{}, nil, err
 	}
 	r.Index = c.Index
 	if a.subject != nil {
 		r.Inode = a.subject.Inode
 	}
-	return appendResult(nil, r), a.change(), nil
+	a.ch.Local = a.foreign == 0
+	return r, &a.ch, nil
 }
 
 // Event follows the facts: grants end with their session, and the members decide what is below its target.
@@ -54,7 +67,7 @@ func (Part) Event(tx state.Tx, c state.Context, e state.Event) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.change(), nil
+	return a.ch.orNil(), nil
 }
 
 // apply is one op being carried out. Inodes are loaded once and written once, at the end, so that an op that meets
@@ -69,6 +82,7 @@ type apply struct {
 	freed   map[cluster.PeerID][]blockstore.Span
 	members []cluster.PeerID
 	known   bool // members are loaded
+	foreign int  // inodes met that the session has not to itself
 }
 
 // node is an inode in the hands of an op.
@@ -112,13 +126,14 @@ func (a *apply) carry(op Op) (Result, error) {
 		return Result{}, a.replace(op)
 	case Confirm:
 		return a.confirm(op)
+	case Reserve:
+		return a.reserve(op)
 	}
 	return Result{}, fault.New("apply", fault.Invalid, "op %T", op)
 }
 
-// change returns what the op did, nil if nothing.
-func (a *apply) change() any {
-	c := &a.ch
+// orNil returns the change as followers are told of it: nil if there is none.
+func (c *Change) orNil() any {
 	if len(c.Attrs)+len(c.Data)+len(c.Names)+len(c.Orphaned)+len(c.Gone)+len(c.Granted)+len(c.Ended)+len(c.Freed)+len(c.Added) == 0 && !c.Members {
 		return nil
 	}
@@ -161,6 +176,9 @@ func (a *apply) node(ino Ino) (*node, error) {
 	}
 	n := &node{Inode: in}
 	a.nodes = append(a.nodes, n)
+	if n.Grant == 0 || n.Grant != a.c.Session {
+		a.foreign++
+	}
 	return n, nil
 }
 

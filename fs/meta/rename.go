@@ -9,7 +9,7 @@ func (a *apply) rename(op Rename) error {
 	if op.Flags&^(RenameNoReplace|RenameExchange) != 0 || op.Flags == RenameNoReplace|RenameExchange {
 		return fault.New("rename", fault.Invalid, "flags %#x", op.Flags)
 	}
-	oldDir, old, n, err := a.named(op.OldDir, op.OldName)
+	oldDir, old, n, err := a.named(op.OldDir, op.OldName, op.Ino)
 	if err != nil {
 		return err
 	}

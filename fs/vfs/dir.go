@@ -99,8 +99,13 @@ func (f *FS) Parent(ctx context.Context, ino meta.Ino) (meta.Ino, error) {
 	return a.Inode.Parent, nil
 }
 
-// Fsyncdir returns at once: names are in the synced log when the operation that made them returns.
-func (f *FS) Fsyncdir(Handle) error { return nil }
+// Fsyncdir returns when the names of the directory, and all that was done before, are in the synced log.
+func (f *FS) Fsyncdir(ctx context.Context, _ Handle) error {
+	if f.alone == nil {
+		return nil // they are when the operation that made them returns
+	}
+	return f.alone.Settle(ctx)
+}
 
 // Space is a file system in numbers.
 type Space struct {

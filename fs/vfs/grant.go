@@ -98,8 +98,9 @@ func (f *FS) Recall(ctx context.Context, ino meta.Ino) error {
 		defer f.unpin(n)
 		n.mu.Lock()
 		granted := n.granted
+		owes := n.unflushedLocked()
 		n.mu.Unlock()
-		if granted {
+		if granted || owes {
 			if err := f.flush(ctx, n, how{endGrant: true}); err != nil {
 				return err
 			}
@@ -111,7 +112,7 @@ func (f *FS) Recall(ctx context.Context, ino meta.Ino) error {
 			return nil
 		}
 	}
-	if err := f.endGrants(ctx, []meta.Ino{ino}); err != nil {
+	if err := f.giveUp(ctx, ino); err != nil {
 		return err
 	}
 	if n != nil {
@@ -191,6 +192,13 @@ func (f *FS) sendEnds() {
 	for _, n := range nodes {
 		f.unpin(n)
 	}
+}
+
+func (f *FS) giveUp(ctx context.Context, ino meta.Ino) error {
+	if f.alone == nil {
+		return f.endGrants(ctx, []meta.Ino{ino})
+	}
+	return f.alone.GiveUp(ctx, ino)
 }
 
 func (f *FS) endGrants(ctx context.Context, inos []meta.Ino) error {

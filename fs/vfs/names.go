@@ -110,7 +110,9 @@ func (f *FS) openExisting(ctx context.Context, dir meta.Ino, name string, m Mode
 
 // Mkdir makes a directory. fault.Exist.
 func (f *FS) Mkdir(ctx context.Context, c Caller, dir meta.Ino, name string, perm uint32, refs Refs) (Entry, error) {
-	return f.create(ctx, meta.Create{Dir: dir, Name: name, Type: meta.Dir, Mode: perm, UID: c.UID, GID: c.GID}, refs)
+	return f.create(ctx, meta.Create{
+		Dir: dir, Name: name, Type: meta.Dir, Mode: perm, UID: c.UID, GID: c.GID, Grant: f.alone != nil,
+	}, refs)
 }
 
 // Mknod makes a file of any type but Dir and Symlink. fault.Exist.

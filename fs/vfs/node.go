@@ -30,6 +30,7 @@ type node struct {
 	queued   bool         // its grant is about to be given up in a batch
 	base     int64        // committed size of a granted file
 	touched  time.Time    // of the last write
+	late     bool         // it waits in FS.late
 	replaced bool         // bytes were truncated away: what comes next is synced before it is committed
 	index    uint64       // of the newest commit whose release was not waited for
 	synced   uint64       // Inode.Written when the file was last synced by us
@@ -73,7 +74,7 @@ func (f *FS) unpin(n *node) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.granted && !n.unflushedLocked() && len(n.settled) == 0 {
+	if !n.unflushedLocked() && len(n.settled) == 0 && (!n.granted || f.alone != nil && f.alone.Lazy(n.ino)) {
 		delete(f.nodes, n.ino)
 	}
 }

@@ -96,13 +96,16 @@ func (f *FS) opened(n *node, m Mode) Opened {
 }
 
 // Flush is close(2), once for every descriptor of the handle: what was written is visible everywhere and on the
-// promised number of peers when it returns nil. A failure of an earlier flush is reported here, once per open.
+// promised number of peers when it returns nil, or will be before anybody else can look. A failure of an earlier flush is reported here, once per open.
 func (f *FS) Flush(ctx context.Context, id Handle) error {
 	h, err := f.handle(id)
 	if err != nil || h.n == nil {
 		return err
 	}
 	n := h.n
+	if h.mode.Write && f.later(n) {
+		return h.report(nil)
+	}
 	n.mu.Lock()
 	clean := !n.unflushedLocked()
 	n.mu.Unlock()
@@ -125,6 +128,9 @@ func (f *FS) Fsync(ctx context.Context, id Handle) error {
 	err = f.flush(ctx, h.n, how{sync: true})
 	if err == nil {
 		err = f.syncAll(ctx, h.n)
+	}
+	if err == nil && f.alone != nil {
+		err = f.alone.Settle(ctx)
 	}
 	return h.report(err)
 }
@@ -150,6 +156,10 @@ func (f *FS) Release(id Handle) {
 		return
 	}
 	n := h.n
+	defer f.unpin(n)
+	if h.mode.Write && f.later(n) {
+		return
+	}
 	n.mu.Lock()
 	owes := n.owesLocked() && n.failed == 0
 	n.mu.Unlock()
@@ -158,7 +168,6 @@ func (f *FS) Release(id Handle) {
 	} else {
 		f.queueEnd(n)
 	}
-	f.unpin(n)
 }
 
 // Held returns the inodes without a name that this mount has open: they must not be reaped yet.

@@ -21,8 +21,10 @@ func (f *FS) Run(ctx context.Context) error {
 		select {
 		case <-ends.C:
 			f.tasks.run(f.sendEnds)
+			f.flushLate()
 		case <-idle.C:
 			f.flushIdle(f.o.Now().Add(-f.o.Idle))
+			f.lookAtSpace()
 		case <-ctx.Done():
 			f.FlushAll(context.WithoutCancel(ctx))
 			f.tasks.end()
@@ -39,7 +41,7 @@ func (f *FS) flushIdle(then time.Time) {
 	for _, n := range f.all() {
 		f.forgetReleased(n)
 		n.mu.Lock()
-		due := n.owesLocked() && len(n.inflight) == 0 && !n.touched.After(then)
+		due := n.owesLocked() && !n.late && len(n.inflight) == 0 && !n.touched.After(then)
 		if due && n.failed > 0 {
 			n.touched = then.Add(f.o.Idle * time.Duration(min(n.failed, 8))) // again, ever more patiently
 		}
@@ -77,8 +79,13 @@ func (f *FS) drop(n *node) {
 // FlushAll flushes every file and gives up every queued grant; errors stick to the files.
 func (f *FS) FlushAll(ctx context.Context) {
 	for _, n := range f.all() {
-		_ = f.flush(ctx, n, how{endGrant: true})
+		_ = f.flush(ctx, n, how{endGrant: f.alone == nil || !f.alone.Lazy(n.ino)})
 		f.unpin(n)
 	}
 	f.sendEnds()
+	if f.alone != nil {
+		if err := f.alone.Settle(ctx); err != nil {
+			f.o.Log.Warn("not everything done here is in the log", "err", err)
+		}
+	}
 }

@@ -19,7 +19,8 @@
 // views that do not have it yet, and over no other (lay.go).
 //
 // A file this mount created belongs to it until it is closed (its grant): attributes set meanwhile stay here and ride
-// on the close's Commit.
+// on the close's Commit. In a directory that is this mount's alone it stays its own, and close leaves the flush to the background
+// (late.go): a quarter of a second later, or when somebody looks.
 //
 // Locks, outer first; no lock is held across a call to Store, Blocks or Coherence:
 //
@@ -84,6 +85,18 @@ type Bound interface {
 	// ApplyUnder is ApplyEarly for an op that rests on what was done in a session. fault.Conflict, and nothing has happened,
 	// when that is over and another is open.
 	ApplyUnder(ctx context.Context, session uint64, op meta.Op) (meta.Result, error)
+}
+
+// Delegation is implemented by metadata stores that know what this mount has to itself (fs/delegate).
+type Delegation interface {
+	// Alone reports whether this mount has ino to itself.
+	Alone(ino meta.Ino) bool
+	// Lazy reports whether, besides, closing it need not commit it: whoever else wants to look at it asks first.
+	Lazy(ino meta.Ino) bool
+	// Settle returns when everything done before is in the log.
+	Settle(ctx context.Context) error
+	// GiveUp ends that ino is this mount's alone, after everything done before.
+	GiveUp(ctx context.Context, ino meta.Ino) error
 }
 
 // Caller is on whose behalf a request is made.
@@ -171,8 +184,9 @@ func (o *Options) setDefaults() {
 // the ops they make; besides: fault.Stale for an inode that is gone, fault.Invalid for an unknown handle.
 type FS struct {
 	store  meta.Store
-	early  Early // nil where the store cannot
-	bound  Bound // nil where the store cannot
+	early  Early      // nil where the store cannot
+	bound  Bound      // nil where the store cannot
+	alone  Delegation // likewise
 	blocks Blocks
 	coh    Coherence
 	o      Options
@@ -184,6 +198,7 @@ type FS struct {
 	ahead   *ahead
 	grants  grants
 	recent  recent
+	late    late
 
 	mu      sync.Mutex
 	nodes   map[meta.Ino]*node
@@ -202,6 +217,7 @@ func New(m meta.Store, b Blocks, c Coherence, o Options) *FS {
 	f.session.Store(o.Session)
 	f.early, _ = m.(Early)
 	f.bound, _ = m.(Bound)
+	f.alone, _ = m.(Delegation)
 	f.ahead = newAhead(b, o.AheadBytes, &f.tasks)
 	f.grants.recalled = map[meta.Ino]bool{}
 	f.recent.files = map[meta.Ino]volatileAt{}

@@ -145,6 +145,9 @@ func (r *Reader) Rest() []byte {
 	return v
 }
 
+// Len returns the bytes that have not been read.
+func (r *Reader) Len() int { return len(r.b) }
+
 // Err returns the first failure.
 func (r *Reader) Err() error { return r.err }
 

@@ -29,9 +29,9 @@ func (r *raw) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fus
 
 func (r *raw) ReleaseDir(in *fuse.ReleaseIn) { r.fs.Release(vfs.Handle(in.Fh)) }
 
-// FsyncDir has nothing to do: an operation on names is in the synced log when it returns.
+// FsyncDir brings what was done to names into the synced log, where it is not yet.
 func (r *raw) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return status(r.fs.Fsyncdir(vfs.Handle(in.Fh)))
+	return status(r.fs.Fsyncdir(background, vfs.Handle(in.Fh)))
 }
 
 func (r *raw) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {

@@ -1,0 +1,304 @@
+package delegate
+
+import (
+	"context"
+	"errors"
+
+	"dfs/cluster/fault"
+	"dfs/fs/meta"
+)
+
+var _ meta.Store = (*Mount)(nil)
+
+// Apply carries out op: here, where it touches nothing but what this mount has to itself, else through the log until it is
+// released. A Result of what was done here has Index 0: there is nothing to wait for. Errors are those of the op, of below
+// and of Coherence.Ready.
+func (m *Mount) Apply(ctx context.Context, op meta.Op) (meta.Result, error) {
+	return m.do(ctx, op, m.below.Apply)
+}
+
+// ApplyEarly is Apply that does not wait for the release.
+func (m *Mount) ApplyEarly(ctx context.Context, op meta.Op) (meta.Result, error) {
+	return m.do(ctx, op, m.below.ApplyEarly)
+}
+
+// Released returns once the entry at index is released.
+func (m *Mount) Released(ctx context.Context, index uint64) error {
+	return m.below.Released(ctx, index)
+}
+
+type apply func(ctx context.Context, op meta.Op) (meta.Result, error)
+
+func (m *Mount) do(ctx context.Context, op meta.Op, below apply) (meta.Result, error) {
+	for {
+		m.mu.Lock()
+		if len(m.held) == 0 && m.writes.Len() == 0 {
+			m.mu.Unlock()
+			return below(ctx, op)
+		}
+		t, err := m.look(op)
+		if err != nil || !t.here {
+			return m.through(ctx, op, t, err, below) // unlocks
+		}
+		m.mu.Unlock()
+		if err := m.ready(ctx); err != nil {
+			return meta.Result{}, err
+		}
+		m.mu.Lock()
+		if t, err = m.look(op); err != nil || !t.here {
+			return m.through(ctx, op, t, err, below)
+		}
+		r, err := m.tryHere(op, t)
+		m.mu.Unlock()
+		if err == errNoNumbers || err == errFull {
+			continue
+		}
+		return r, err
+	}
+}
+
+// touches says what an op is about.
+type touches struct {
+	here   bool       // all of it is this mount's alone
+	inos   []meta.Ino // the inodes
+	want   meta.Ino   // what the name means that the op takes away; 0 nothing
+	view   *meta.Image
+	ending []meta.Ino // grants that it ends
+}
+
+// look finds out what op touches. The caller has mu. A name that cannot be found leaves that to the op itself.
+func (m *Mount) look(op meta.Op) (t touches, err error) {
+	switch op := op.(type) {
+	case meta.Create:
+		t.inos = []meta.Ino{op.Dir}
+	case meta.Link:
+		t.inos = []meta.Ino{op.Dir, op.Ino}
+	case meta.SetAttr:
+		t.inos = []meta.Ino{op.Ino}
+	case meta.Unlink:
+		err = m.lookAt(&t, op.Dir, op.Name)
+	case meta.Rmdir:
+		err = m.lookAt(&t, op.Dir, op.Name)
+	case meta.Rename:
+		if err = m.lookAt(&t, op.OldDir, op.OldName); err != nil {
+			return t, err
+		}
+		source := t.want
+		err = m.lookAt(&t, op.NewDir, op.NewName)
+		t.want = source
+		if err == nil && op.OldDir != op.NewDir && m.isDir(source) {
+			return t, nil // whether it would be below itself is for the log to say
+		}
+	case meta.Commit:
+		t.inos = []meta.Ino{op.Ino}
+		if op.EndGrant {
+			t.ending = t.inos
+			return t, nil
+		}
+	case meta.EndGrant:
+		t.inos, t.ending = op.Inos, op.Inos
+		return t, nil
+	default:
+		return t, nil
+	}
+	t.here = err == nil
+	for _, ino := range t.inos {
+		t.here = t.here && m.alone(ino) && m.busy[ino] == 0
+	}
+	return t, err
+}
+
+// lookAt adds a directory and what name means in it. Of directories that are nothing of ours, names are not looked up: what they
+// mean may be, but then the log knows it.
+func (m *Mount) lookAt(t *touches, dir meta.Ino, name string) error {
+	t.inos = append(t.inos, dir)
+	t.want = 0
+	v := m.view()
+	defer v.Close()
+	st, err := v.Lookup(dir, name)
+	if errors.Is(err, fault.NotExist) || errors.Is(err, fault.NotDir) || errors.Is(err, fault.NameTooLong) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.inos, t.want = append(t.inos, st.Ino), st.Ino
+	return nil
+}
+
+func (m *Mount) isDir(ino meta.Ino) bool {
+	if ino == 0 {
+		return false
+	}
+	v := m.view()
+	defer v.Close()
+	st, err := v.Stat(ino)
+	return err != nil || st.Type == meta.Dir
+}
+
+// view is the newest state with all that was done here. The caller has mu.
+func (m *Mount) view() *meta.Image {
+	r, index := m.below.Newest()
+	return meta.NewView(meta.Over(r, m.writes), index)
+}
+
+// Why an op was not tried: the caller makes ready again.
+var (
+	errNoNumbers = errors.New("no inode numbers")
+	errFull      = errors.New("the queue is full")
+)
+
+// tryHere carries op out on what is here, and queues it. The caller has mu.
+func (m *Mount) tryHere(op meta.Op, t touches) (meta.Result, error) {
+	if m.full() {
+		return meta.Result{}, errFull
+	}
+	switch o := op.(type) {
+	case meta.Create:
+		if m.free == m.end {
+			return meta.Result{}, errNoNumbers
+		}
+		o.Ino = m.free
+		o.Grant = len(m.held) < heldMax
+		op = o
+	case meta.Unlink:
+		o.Ino = t.want
+		op = o
+	case meta.Rmdir:
+		o.Ino = t.want
+		op = o
+	case meta.Rename:
+		o.Ino = t.want
+		op = o
+	}
+	r, _ := m.below.Newest()
+	under := meta.Over(r, m.writes)
+	defer under.Close()
+	top := meta.Over(under, meta.Writes{})
+	res, ch, err := meta.Try(top, m.o.Session, m.last+1, op)
+	if err != nil {
+		return meta.Result{}, err
+	}
+	m.keep(op, top, ch)
+	return res, nil
+}
+
+// keep makes what an op wrote part of what lies over the state, and queues the op.
+func (m *Mount) keep(op meta.Op, top *meta.Layer, ch *meta.Change) {
+	now := m.o.Now()
+	m.last++
+	q := queued{n: m.last, op: op, bytes: len(meta.Encode(op)), at: now}
+	top.Writes.Each(func(k, v []byte, set bool) {
+		if !meta.Private(k) {
+			return
+		}
+		if set {
+			m.writes = m.writes.Set(k, v)
+		} else {
+			m.writes = m.writes.Delete(k)
+		}
+		key := string(k)
+		m.wrote[key] = q.n
+		q.keys = append(q.keys, key)
+	})
+	for _, ino := range ch.Granted {
+		m.held[ino] = &held{lazy: true, at: now}
+	}
+	if o, ok := op.(meta.Create); ok {
+		m.free = o.Ino + 1
+	}
+	for _, ino := range ch.Attrs {
+		m.touched[ino] = q.n
+		q.inos = append(q.inos, ino)
+		if h := m.held[ino]; h != nil {
+			h.at = now
+		}
+	}
+	if len(m.queue) == 0 && m.last == m.applied+1 {
+		m.oldest = now
+	}
+	m.queue = append(m.queue, q)
+	poke(m.work)
+}
+
+func poke(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// through brings op into the log, after whatever it depends on. The caller has mu, which is released.
+func (m *Mount) through(ctx context.Context, op meta.Op, t touches, err error, below apply) (meta.Result, error) {
+	if err != nil {
+		m.mu.Unlock()
+		return meta.Result{}, err
+	}
+	after := uint64(0)
+	for _, ino := range t.inos {
+		after = max(after, m.touched[ino])
+		m.busy[ino]++
+	}
+	for _, ino := range t.ending {
+		if h := m.held[ino]; h != nil {
+			h.ending = true
+		}
+	}
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for _, ino := range t.inos {
+			if m.busy[ino]--; m.busy[ino] == 0 {
+				delete(m.busy, ino)
+			}
+		}
+	}()
+	if err := m.until(ctx, after); err != nil {
+		return meta.Result{}, err
+	}
+	return below(ctx, op)
+}
+
+// ready waits for all that an op done here needs besides: the lease, room in the queue, inode numbers.
+func (m *Mount) ready(ctx context.Context) error {
+	if err := m.coh.Ready(ctx); err != nil {
+		return err
+	}
+	for {
+		m.mu.Lock()
+		full, moved, numbers := m.full(), m.moved, m.free < m.end
+		m.mu.Unlock()
+		switch {
+		case full:
+			poke(m.urgent)
+			if err := m.below.Wait(ctx, moved); err != nil {
+				return err
+			}
+		case !numbers:
+			if err := m.reserve(ctx); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+// full reports whether ops have to wait: too many, or the oldest too old. The caller has mu.
+func (m *Mount) full() bool {
+	n := m.last - m.applied
+	return n >= queueMax || n > 0 && m.o.Now().Sub(m.oldest) >= oldestMax
+}
+
+// reserve gets inode numbers. Two at once get two lots, and one is never used.
+func (m *Mount) reserve(ctx context.Context) error {
+	r, err := m.below.ApplyEarly(ctx, meta.Reserve{Count: reserveLot})
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.free, m.end = r.Inode.Ino, r.Inode.Ino+reserveLot
+	return nil
+}

@@ -1,0 +1,96 @@
+package delegate
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"dfs/fs/coherence"
+	"dfs/fs/meta"
+)
+
+// At returns the state after index; 0 is the newest applied with all that was done here.
+func (m *Mount) At(index uint64) (meta.View, error) {
+	if index != 0 {
+		return m.below.At(index)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.writes.Len() == 0 {
+		return m.below.At(0)
+	}
+	return m.view(), nil
+}
+
+// Read runs fn on a view in which obj may be answered now. What this mount has to itself waits for nothing but the lease; the
+// attributes of what was changed a moment ago, and of directories, may not be kept by the kernel. Errors are those of coherence.Driver.Read.
+func (m *Mount) Read(ctx context.Context, obj coherence.Object, fn func(meta.View) error) (time.Duration, error) {
+	for {
+		m.mu.Lock()
+		alone, after := m.alone(obj.Ino()), m.touched[obj.Ino()]
+		m.mu.Unlock()
+		if !alone {
+			if err := m.until(ctx, after); err != nil { // it is being given up, and what was done here is not in the log yet
+				return 0, err
+			}
+			return m.coh.Read(ctx, obj, fn)
+		}
+		keep := true
+		valid, err := m.coh.Own(ctx, obj, func() error {
+			m.mu.Lock()
+			if !m.alone(obj.Ino()) {
+				m.mu.Unlock()
+				return errGivenUp
+			}
+			v := m.view()
+			keep = !obj.IsAttr() || m.still(v, obj.Ino())
+			m.mu.Unlock()
+			defer v.Close()
+			return fn(v)
+		})
+		if err == errGivenUp {
+			continue
+		}
+		if !keep {
+			valid = 0
+		}
+		return valid, err
+	}
+}
+
+var errGivenUp = errors.New("no longer this mount's alone")
+
+// Hold is coherence.Driver.Hold.
+func (m *Mount) Hold(exclusive bool, dirs ...meta.Ino) (end func()) {
+	return m.coh.Hold(exclusive, dirs...)
+}
+
+// Clean reports whether nothing about obj is pending or unreleased. Names that are this mount's alone are always clean.
+func (m *Mount) Clean(obj coherence.Object) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.alone(obj.Ino()):
+		if !obj.IsAttr() {
+			return true
+		}
+		v := m.view()
+		defer v.Close()
+		return m.still(v, obj.Ino())
+	case m.touched[obj.Ino()] != 0:
+		return false
+	}
+	return m.coh.Clean(obj)
+}
+
+// still reports whether the attributes of ino, which is this mount's alone, are as the kernel may keep them: not of a directory,
+// which change with every name, nor of what was changed a moment ago. The caller has mu.
+func (m *Mount) still(v *meta.Image, ino meta.Ino) bool {
+	h := m.held[ino]
+	if h.typ == 0 {
+		if st, err := v.Stat(ino); err == nil {
+			h.typ = st.Type
+		}
+	}
+	return h.typ != meta.Dir && h.typ != 0 && m.touched[ino] == 0
+}

@@ -1,0 +1,151 @@
+package vfs
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"dfs/fs/meta"
+)
+
+const (
+	lateAfter   = 250 * time.Millisecond // how long a closed file of a directory that is this mount's alone may wait for its flush
+	lateWorkers = 8                      // that flush them at once
+	lateShare   = 4                      // of DirtyBytes: with a quarter of it dirty nothing waits
+)
+
+// late is the files that were closed and are to be flushed in the background, in the order they were closed.
+type late struct {
+	mu      sync.Mutex
+	nodes   []*node // pinned
+	workers int
+	full    bool // the drive is: every close flushes and tells
+}
+
+// later puts off a closed file's flush, and reports whether it could.
+func (f *FS) later(n *node) bool {
+	if f.alone == nil || !f.alone.Lazy(n.ino) {
+		return false
+	}
+	f.late.mu.Lock()
+	full := f.late.full
+	f.late.mu.Unlock()
+	if full {
+		return false
+	}
+	n.mu.Lock()
+	add := n.owesLocked() && !n.late && n.failed == 0
+	n.late = n.late || add
+	failed := n.failed > 0
+	n.touched = f.o.Now()
+	n.mu.Unlock()
+	if failed {
+		return false // who closes it is told
+	}
+	if !add {
+		return true
+	}
+	f.mu.Lock()
+	n.refs++
+	f.mu.Unlock()
+	f.late.mu.Lock()
+	f.late.nodes = append(f.late.nodes, n)
+	f.late.mu.Unlock()
+	if f.dirty.Load() > f.o.DirtyBytes/lateShare {
+		f.flushLate()
+	}
+	return true
+}
+
+// flushLate starts workers if anything is due.
+func (f *FS) flushLate() {
+	for {
+		f.late.mu.Lock()
+		start := f.late.workers < lateWorkers && len(f.late.nodes) > f.late.workers*4 && f.due(f.late.nodes[0])
+		if start {
+			f.late.workers++
+		}
+		f.late.mu.Unlock()
+		if !start {
+			return
+		}
+		if !f.tasks.start(f.lateWorker) {
+			f.lateWorker()
+		}
+	}
+}
+
+// due reports whether n's turn has come.
+func (f *FS) due(n *node) bool {
+	if f.dirty.Load() > f.o.DirtyBytes/lateShare {
+		return true
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return f.o.Now().Sub(n.touched) >= lateAfter
+}
+
+// lateWorker flushes what is due, one file after the other.
+func (f *FS) lateWorker() {
+	for {
+		f.late.mu.Lock()
+		if len(f.late.nodes) == 0 || !f.due(f.late.nodes[0]) {
+			f.late.workers--
+			f.late.mu.Unlock()
+			return
+		}
+		n := f.late.nodes[0]
+		f.late.nodes = f.late.nodes[1:]
+		f.late.mu.Unlock()
+		n.mu.Lock()
+		n.late = false
+		n.mu.Unlock()
+		if !f.discard(n) {
+			ctx, cancel := context.WithTimeout(context.Background(), f.o.FlushTimeout)
+			_ = f.flush(ctx, n, how{early: true}) // what fails is tried again by Run, and told to the next who closes it
+			cancel()
+		}
+		f.unpin(n)
+	}
+}
+
+// discard drops the bytes of a file that has no name any more and that nobody has open.
+func (f *FS) discard(n *node) bool {
+	var st meta.Inode
+	err := f.newest(func(v meta.View) (err error) {
+		st, err = v.Stat(n.ino)
+		return err
+	})
+	if err != nil || st.Nlink > 0 || !n.tryTake() {
+		return false
+	}
+	defer n.give()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.refs > 1 || len(n.inflight) > 0 {
+		return false
+	}
+	f.dirty.Add(-n.costLocked())
+	n.dirty, n.tail, n.extend, n.mtime, n.pending = dirty{}, nil, 0, 0, meta.SetAttr{}
+	return true
+}
+
+// lookAtSpace notices that the drive is nearly full: then closing a file says whether its bytes found room.
+func (f *FS) lookAtSpace() {
+	if f.o.Statfs == nil {
+		return
+	}
+	_, free := f.o.Statfs()
+	f.late.mu.Lock()
+	defer f.late.mu.Unlock()
+	f.late.full = free < 4*f.o.DirtyBytes
+}
+
+// InUse reports whether ino is open, or owes a commit: it is not to be given up just because it is quiet.
+func (f *FS) InUse(ino meta.Ino) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.nodes[ino] != nil
+}
