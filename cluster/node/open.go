@@ -27,6 +27,7 @@ import (
 	"dfs/cluster/state"
 	"dfs/fs/coherence"
 	"dfs/fs/delegate"
+	"dfs/fs/delegate/journal"
 	"dfs/fs/meta"
 	"dfs/fs/mount/fuse"
 	"dfs/fs/repair"
@@ -57,6 +58,8 @@ type Node struct {
 	driver   *coherence.Driver
 	fs       *vfs.FS         // nil without a mount
 	alone    *delegate.Mount // likewise
+	journal  *journal.Journal
+	undone   []journal.Left // by this peer's earlier daemons, until it is redone
 	keeper   *repair.Keeper
 	dropper  repair.Dropper
 	sweeper  repair.Sweeper
@@ -348,8 +351,12 @@ func (n *Node) openBlocks() (err error) {
 		Log:     n.log,
 	})
 	if n.cfg.Mount != "" {
+		if n.journal, n.undone, err = journal.Open(n.dir("journal"), n.session.id.Load(), journal.Options{}); err != nil {
+			return err
+		}
 		n.alone = delegate.New(n.store, n.driver, delegate.Options{
 			Session: n.session.id.Load(),
+			Journal: n.journal,
 			InUse:   func(ino meta.Ino) bool { return n.fs.InUse(ino) },
 			Log:     n.log,
 		})
@@ -362,6 +369,7 @@ func (n *Node) openBlocks() (err error) {
 			Crowded:  n.crowded,
 			CrowdMax: crowdMax,
 			Log:      n.log,
+			Journal:  n.journal,
 		}
 		if whenCutOff(n.cfg.WhenCutOff) == coherence.Wait {
 			o.FlushTimeout = forever
@@ -413,6 +421,9 @@ func (n *Node) close() error {
 	var errs []error
 	if n.gossip != nil {
 		n.gossip.Close()
+	}
+	if n.journal != nil {
+		errs = append(errs, n.journal.Close())
 	}
 	if n.blocks != nil {
 		errs = append(errs, n.blocks.Close())

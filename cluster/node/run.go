@@ -114,11 +114,20 @@ func (n *Node) run(ctx context.Context, fail context.CancelCauseFunc) error {
 	defer n.resign()
 	if n.fs != nil {
 		own := newStage(fail) // needs the log
-		defer own.end()
+		defer func() {
+			own.end()
+			n.endJournal()
+		}()
 		own.run("delegations", n.alone.Run)
 		files := newStage(fail)
 		defer n.flushAll(files)
 		files.run("files", n.fs.Run)
+		if err := n.redo(ctx); err != nil && ctx.Err() == nil {
+			n.log.Error("what the last daemon had done is not all in the log; it stays in the journal", "dir", n.dir("journal"), "err", err)
+		}
+		if err := n.beginJournal(ctx); err != nil {
+			return err
+		}
 		server, err := n.mount(ctx)
 		if err != nil {
 			return err

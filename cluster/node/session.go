@@ -81,6 +81,7 @@ func (n *Node) keepSession(ctx context.Context) error {
 	n.driver.Renew(id)
 	if n.fs != nil {
 		n.fs.Renew(id)
+		n.alone.Renew(id)
 	}
 	ctx, cancel := context.WithTimeout(ctx, openWithin)
 	defer cancel()

@@ -50,8 +50,15 @@ func (n *Node) latest(ctx context.Context) (sessions []uint64, v *meta.Image, er
 	if err != nil {
 		return nil, nil, err
 	}
-	v, err = n.store.newest()
-	return sessionIDs(all), v, err
+	if v, err = n.store.newest(); err != nil {
+		return nil, nil, err
+	}
+	journals, err := v.Journals()
+	if err != nil {
+		v.Close()
+		return nil, nil, err
+	}
+	return append(sessionIDs(all), journals...), v, nil
 }
 
 // reach waits until everything up to index is applied here. Entries without proposals never reach the machine.

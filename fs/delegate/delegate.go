@@ -4,8 +4,8 @@
 // grant, in the state). Whatever touches nothing but such inodes is carried out here and answered at once; it travels
 // to the log in ordered batches, one at a time. Before another mount's look proceeds, the batches are sent and the grant is
 // given up, so that nobody can tell the difference, except by taking the power away: a crash of this machine costs what was
-// not sent, a second's worth at most, and always the end of what was done, never something in the middle. fsync sends what there is
-// and waits.
+// not sent, a second's worth at most, and always the end of what was done, never something in the middle. A daemon that dies costs
+// nothing: what was done is in a journal, and the next one goes on with it (Redo). fsync sends what there is and waits.
 //
 // The ops are meta's own, tried on the newest state with the writes of all unsent ops over it. That is exact for inodes nobody
 // else changes: applying the batch later does the same. What is asked about such an inode is answered from there too, needs
@@ -27,6 +27,7 @@ import (
 
 	"dfs/blockstore/kv"
 	"dfs/fs/coherence"
+	"dfs/fs/delegate/journal"
 	"dfs/fs/meta"
 )
 
@@ -40,6 +41,7 @@ const (
 	quietAfter = time.Second           // one untouched for so long is given up with another that was asked for
 	heldMax    = 1 << 16               // inodes held; beyond it what is made is not held
 	reserveLot = 8192                  // inode numbers reserved at once
+	registered = 1                     // the number that says in the state that there is a journal; ops come after it
 )
 
 // Below is the metadata behind the log.
@@ -47,6 +49,8 @@ type Below interface {
 	meta.Store
 	// ApplyEarly returns once op is committed and applied here.
 	ApplyEarly(ctx context.Context, op meta.Op) (meta.Result, error)
+	// ApplyUnder is ApplyEarly of an op that rests on what was done in a session. fault.Conflict when that has ended.
+	ApplyUnder(ctx context.Context, session uint64, op meta.Op) (meta.Result, error)
 	// Released returns once the entry at index is released.
 	Released(ctx context.Context, index uint64) error
 	// Newest returns the newest applied state.
@@ -71,6 +75,7 @@ type Options struct {
 	Session uint64
 	Log     *slog.Logger
 	Now     func() time.Time
+	Journal *journal.Journal // nil: what is not in the log yet ends with the process
 	// InUse reports whether a file is open, or has bytes that are not committed. nil: never.
 	InUse func(meta.Ino) bool
 }
@@ -82,6 +87,7 @@ type Mount struct {
 	o     Options
 
 	mu      sync.Mutex
+	session uint64 // that proposes; Options.Session names the journal, and numbers
 	held    map[meta.Ino]*held
 	busy    map[meta.Ino]int    // ops on their way through the log
 	writes  meta.Writes         // of the ops that are not applied yet
@@ -96,6 +102,7 @@ type Mount struct {
 	failure uint64              // number of that op
 	free    meta.Ino            // reserved inode numbers: [free, end)
 	end     meta.Ino
+	begun   []uint64
 
 	work   chan struct{} // one slot: there is something to send
 	urgent chan struct{} // one slot: somebody waits for it
@@ -110,12 +117,13 @@ type held struct {
 }
 
 type queued struct {
-	n     uint64
-	op    meta.Op
-	bytes int
-	at    time.Time
-	keys  []string
-	inos  []meta.Ino
+	n      uint64
+	op     meta.Op
+	bytes  int
+	at     time.Time
+	keys   []string
+	inos   []meta.Ino
+	ticket journal.Ticket
 }
 
 // New returns a mount's delegations over below and coh.
@@ -130,6 +138,8 @@ func New(below Below, coh Coherence, o Options) *Mount {
 		below: below, coh: coh, o: o,
 		moved: make(chan struct{}),
 		work:  make(chan struct{}, 1), urgent: make(chan struct{}, 1),
+		session: o.Session,
+		last:    registered, applied: registered,
 	}
 	m.clear()
 	return m
@@ -147,7 +157,7 @@ func (m *Mount) Applied(c meta.Change) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if c.Session == m.o.Session {
+	if c.Session == m.session {
 		now := m.o.Now()
 		for _, ino := range c.Granted {
 			if m.held[ino] == nil {
@@ -165,8 +175,11 @@ func (m *Mount) Applied(c meta.Change) {
 
 // Reset says that the state was replaced by a snapshot's: what this mount has to itself is what that says.
 func (m *Mount) Reset() error {
+	m.mu.Lock()
+	session := m.session
+	m.mu.Unlock()
 	r, _ := m.below.Newest()
-	inos, err := meta.GrantsOf(r, m.o.Session)
+	inos, err := meta.GrantsOf(r, session)
 	r.Close()
 	if err != nil {
 		return err
@@ -186,6 +199,43 @@ func (m *Mount) Reset() error {
 		}
 	}
 	return nil
+}
+
+// Begin says in the state that there is a journal for session: until End, or Redo by a later daemon, what was placed in its name is
+// not swept. Call it before the first op, and with every session that Renew brings.
+func (m *Mount) Begin(ctx context.Context, session uint64) error {
+	_, err := m.below.Carry(ctx, meta.Batch{For: session, Upto: registered})
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.begun = append(m.begun, session)
+	return nil
+}
+
+// End takes back what Begin said, once everything done here is in the log.
+func (m *Mount) End(ctx context.Context) error {
+	m.mu.Lock()
+	begun, left := m.begun, m.last-m.applied
+	m.mu.Unlock()
+	if left > 0 {
+		return nil
+	}
+	for _, s := range begun {
+		if _, err := m.below.Carry(ctx, meta.Batch{For: s}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Renew says that this mount has another session: the one before was ended, and nothing is this mount's alone any more. What was
+// done and not sent is sent all the same.
+func (m *Mount) Renew(session uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.session, m.held = session, map[meta.Ino]*held{}
 }
 
 // Alone reports whether this mount has ino to itself.

@@ -6,6 +6,7 @@ import (
 
 	"dfs/cluster/fault"
 	"dfs/fs/meta"
+	"dfs/net/wire"
 )
 
 var _ meta.Store = (*Mount)(nil)
@@ -20,6 +21,14 @@ func (m *Mount) Apply(ctx context.Context, op meta.Op) (meta.Result, error) {
 // ApplyEarly is Apply that does not wait for the release.
 func (m *Mount) ApplyEarly(ctx context.Context, op meta.Op) (meta.Result, error) {
 	return m.do(ctx, op, m.below.ApplyEarly)
+}
+
+// ApplyUnder is ApplyEarly of an op that rests on what was done in a session. What is done here is not: what the session placed
+// is kept as long as there is a journal.
+func (m *Mount) ApplyUnder(ctx context.Context, session uint64, op meta.Op) (meta.Result, error) {
+	return m.do(ctx, op, func(ctx context.Context, op meta.Op) (meta.Result, error) {
+		return m.below.ApplyUnder(ctx, session, op)
+	})
 }
 
 // Released returns once the entry at index is released.
@@ -50,8 +59,14 @@ func (m *Mount) do(ctx context.Context, op meta.Op, below apply) (meta.Result, e
 		}
 		r, err := m.tryHere(op, t)
 		m.mu.Unlock()
-		if err == errNoNumbers || err == errFull {
+		switch err {
+		case errNoNumbers, errFull:
 			continue
+		case errNotKept:
+			m.mu.Lock()
+			t, err := m.look(op)
+			t.here = false
+			return m.through(ctx, op, t, err, below)
 		}
 		return r, err
 	}
@@ -146,6 +161,7 @@ func (m *Mount) view() *meta.Image {
 var (
 	errNoNumbers = errors.New("no inode numbers")
 	errFull      = errors.New("the queue is full")
+	errNotKept   = errors.New("the journal takes no more") // the log may
 )
 
 // tryHere carries op out on what is here, and queues it. The caller has mu.
@@ -175,19 +191,26 @@ func (m *Mount) tryHere(op meta.Op, t touches) (meta.Result, error) {
 	under := meta.Over(r, m.writes)
 	defer under.Close()
 	top := meta.Over(under, meta.Writes{})
-	res, ch, err := meta.Try(top, m.o.Session, m.last+1, op)
+	res, ch, err := meta.Try(top, m.session, m.last+1, op)
 	if err != nil {
 		return meta.Result{}, err
 	}
-	m.keep(op, top, ch)
+	q := queued{n: m.last + 1, op: op}
+	enc := meta.Encode(op)
+	q.bytes = len(enc)
+	if m.o.Journal != nil {
+		if q.ticket, err = m.o.Journal.Append(KindOp, wire.AppendUint(nil, q.n), enc); err != nil {
+			return meta.Result{}, errNotKept
+		}
+	}
+	m.keep(q, top, ch)
 	return res, nil
 }
 
 // keep makes what an op wrote part of what lies over the state, and queues the op.
-func (m *Mount) keep(op meta.Op, top *meta.Layer, ch *meta.Change) {
+func (m *Mount) keep(q queued, top *meta.Layer, ch *meta.Change) {
 	now := m.o.Now()
-	m.last++
-	q := queued{n: m.last, op: op, bytes: len(meta.Encode(op)), at: now}
+	m.last, q.at = q.n, now
 	top.Writes.Each(func(k, v []byte, set bool) {
 		if !meta.Private(k) {
 			return
@@ -204,7 +227,7 @@ func (m *Mount) keep(op meta.Op, top *meta.Layer, ch *meta.Change) {
 	for _, ino := range ch.Granted {
 		m.held[ino] = &held{lazy: true, at: now}
 	}
-	if o, ok := op.(meta.Create); ok {
+	if o, ok := q.op.(meta.Create); ok {
 		m.free = o.Ino + 1
 	}
 	for _, ino := range ch.Attrs {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dfs/cluster/fault"
+	"dfs/fs/delegate/journal"
 	"dfs/fs/meta"
 )
 
@@ -64,11 +65,7 @@ func (m *Mount) send(ctx context.Context) {
 		for i := range b {
 			ops[i] = b[i].op
 		}
-		var failures []meta.Failure
-		err := error(fault.Busy)
-		for tries := 0; errors.Is(err, fault.Busy) && tries < 100; tries++ { // the entry it came into was full
-			failures, err = m.below.Carry(ctx, meta.Batch{Ops: ops})
-		}
+		failures, err := m.carry(ctx, meta.Batch{For: m.o.Session, Upto: b[len(b)-1].n, Ops: ops})
 		if ctx.Err() != nil && err != nil {
 			m.mu.Lock()
 			m.queue = append(b, m.queue...)
@@ -77,6 +74,16 @@ func (m *Mount) send(ctx context.Context) {
 		}
 		m.settle(b, failures, err)
 	}
+}
+
+// carry brings a batch into the log, again where the entry it came into was full.
+func (m *Mount) carry(ctx context.Context, b meta.Batch) (failures []meta.Failure, err error) {
+	for range 100 {
+		if failures, err = m.below.Carry(ctx, b); !errors.Is(err, fault.Busy) {
+			break
+		}
+	}
+	return failures, err
 }
 
 // take takes a batch from the queue.
@@ -134,6 +141,13 @@ func (m *Mount) settle(b []queued, failures []meta.Failure, all error) {
 				"op", describe(b[i].op), "err", err)
 		}
 	}
+	if m.o.Journal != nil {
+		tickets := make([]journal.Ticket, len(b))
+		for i := range b {
+			tickets[i] = b[i].ticket
+		}
+		m.o.Journal.Done(tickets...)
+	}
 	m.applied = last
 	if len(m.queue) > 0 {
 		m.oldest = m.queue[0].at
@@ -182,7 +196,7 @@ func (m *Mount) giveUpIdle(ctx context.Context) {
 		if len(inos) == 0 {
 			return
 		}
-		if _, err := m.ApplyEarly(ctx, meta.EndGrant{Session: m.o.Session, Inos: inos}); err != nil {
+		if _, err := m.ApplyEarly(ctx, m.endOf(inos)); err != nil {
 			m.o.Log.Info("inodes not given up; they are when somebody asks", "inodes", len(inos), "err", err)
 			return
 		}
@@ -195,8 +209,14 @@ func (m *Mount) giveUpIdle(ctx context.Context) {
 // GiveUp gives up ino for another mount, and with it what has been quiet for a while: who looks at one will look at more.
 func (m *Mount) GiveUp(ctx context.Context, ino meta.Ino) error {
 	inos := append([]meta.Ino{ino}, m.idle(quietAfter, meta.ListMax-1)...)
-	_, err := m.ApplyEarly(ctx, meta.EndGrant{Session: m.o.Session, Inos: inos})
+	_, err := m.ApplyEarly(ctx, m.endOf(inos))
 	return err
+}
+
+func (m *Mount) endOf(inos []meta.Ino) meta.EndGrant {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return meta.EndGrant{Session: m.session, Inos: inos}
 }
 
 // idle returns up to limit inodes that nothing was done to for so long.

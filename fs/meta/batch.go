@@ -43,6 +43,24 @@ func GrantsOf(r kv.Reader, session uint64) (inos []Ino, err error) {
 	return inos, err
 }
 
+// Journals returns the sessions whose batches may have more to come, from a journal at least: what they placed is not to be swept.
+func (v *Image) Journals() (sessions []uint64, err error) {
+	err = v.r.Scan(prefix('q'), nil, func(k, _ []byte) bool {
+		sessions = append(sessions, number(k, 2))
+		return true
+	})
+	return sessions, err
+}
+
+// UptoOf returns the number of the newest op of session's batches that is in the state r; 0 if none is.
+func UptoOf(r kv.Reader, session uint64) (uint64, error) {
+	b, ok, err := r.Get(uptoKey(session))
+	if err != nil || !ok {
+		return 0, err
+	}
+	return number(b, 0), nil
+}
+
 // Failure is an op of a Batch that was refused.
 type Failure struct {
 	At  int // place in the batch
@@ -69,6 +87,12 @@ func FailuresOf(raw []byte) ([]Failure, error) {
 
 // applyBatch applies the ops of a Batch one by one. An error is that of all of it.
 func applyBatch(tx state.Tx, c state.Context, b Batch) ([]byte, any, error) {
+	key := uptoKey(b.For)
+	if v, _, err := tx.Get(key); err != nil {
+		return nil, nil, err
+	} else if b.Upto > 0 && number(v, 0) >= b.Upto {
+		return wire.AppendUint(nil, 0), nil, nil // it was applied before, under another session
+	}
 	sum := Change{Index: c.Index, Session: c.Session, Local: true}
 	var failed []Failure
 	for i, op := range b.Ops {
@@ -95,6 +119,15 @@ func applyBatch(tx state.Tx, c state.Context, b Batch) ([]byte, any, error) {
 		}
 		sum.Local = sum.Local && ch.Local
 		sum.add(ch)
+	}
+	var err error
+	if b.Upto == 0 {
+		err = tx.Delete(key)
+	} else {
+		err = tx.Set(key, be(nil, b.Upto))
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	out := wire.AppendUint(nil, uint64(len(failed)))
 	for _, f := range failed {

@@ -19,6 +19,7 @@ import (
 //	't' ino 0                    where Trim goes on
 //	'o' ino                      orphan: log index of its last name's end
 //	'g' session ino              grant
+//	'q' session                  the newest op of its batches that was applied
 //	'h' copies peers             histogram: extents and blocks of this wish on this set of peers
 //	'v' index op n               volatile commit (n 0), and what it replaced (all n)
 //	'w' ino index op             the same commit by inode: its peers
@@ -59,6 +60,8 @@ func cutKey(i Ino, gen uint64) []byte       { return be(cutsOf(i), gen) }
 func orphanKey(i Ino) []byte                { return be(prefix('o'), uint64(i)) }
 func grantsOf(session uint64) []byte        { return be(prefix('g'), session) }
 func grantKey(session uint64, i Ino) []byte { return be(grantsOf(session), uint64(i)) }
+
+func uptoKey(session uint64) []byte { return be(prefix('q'), session) }
 
 func volatileKey(index uint64, op uint32, n uint16) []byte {
 	b := be(prefix('v'), index)

@@ -325,7 +325,13 @@ type Reserve struct{ Count uint64 }
 // Batch is ops that a mount has carried out already, on inodes that are its own (see fs/delegate): each is applied by itself, in
 // order, and one that fails leaves the others alone; FailuresOf tells of those. Where all of it touched nothing but inodes granted to the
 // session, no kernel but its own can know anything of them (Change.Local).
-type Batch struct{ Ops []Op }
+// For is the session that began to carry them out; Upto, the number that it gave the last of them, is kept with it, so that
+// no op is applied twice whatever becomes of the session; 0 forgets it.
+type Batch struct {
+	For  uint64
+	Upto uint64
+	Ops  []Op
+}
 
 // Bounds of ops. They are part of the format.
 const (

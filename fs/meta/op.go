@@ -230,7 +230,7 @@ func expected(d *wire.Reader) Ino {
 func (o Reserve) append(b []byte) []byte { return wire.AppendUint(b, o.Count) }
 
 func (o Batch) append(b []byte) []byte {
-	b = wire.AppendUint(b, uint64(len(o.Ops)))
+	b = appendUints(b, o.For, o.Upto, uint64(len(o.Ops)))
 	for _, op := range o.Ops {
 		b = wire.AppendBytes(b, op.append([]byte{op.op()}))
 	}
@@ -238,6 +238,7 @@ func (o Batch) append(b []byte) []byte {
 }
 
 func readBatch(d *wire.Reader) (o Batch, err error) {
+	o.For, o.Upto = d.Uint(), d.Uint()
 	for range d.Count(BatchMax) {
 		op, err := decodeOp(d.Bytes(batchedMax))
 		if err != nil {

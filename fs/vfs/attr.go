@@ -128,6 +128,7 @@ func (f *FS) resize(ctx context.Context, n *node, s *meta.SetAttr) error {
 	n.dirty.truncate(s.Size)
 	f.dirty.Add(n.dirty.cost - before)
 	n.extend = min(n.extend, s.Size)
+	f.rekeepLocked(n)
 	if n.granted && n.base <= s.Size {
 		if s.Size > max(n.base, n.endLocked()) {
 			n.extend = s.Size

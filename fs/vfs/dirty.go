@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"maps"
 	"slices"
 	"sort"
 
@@ -161,15 +162,15 @@ func (d *dirty) take(w int64) (runs []run, cost int64) {
 
 // takeAll removes and returns all runs, in order, and what they cost.
 func (d *dirty) takeAll() (runs []run, cost int64) {
-	ws := make([]int64, 0, len(d.windows))
-	for w := range d.windows {
-		ws = append(ws, w)
-	}
-	slices.Sort(ws)
-	for _, w := range ws {
-		runs = append(runs, d.windows[w]...)
-	}
-	cost = d.cost
+	runs, cost = d.all(), d.cost
 	*d = dirty{}
 	return runs, cost
+}
+
+// all returns every run, in order. Their bytes are the buffer's.
+func (d *dirty) all() (runs []run) {
+	for _, w := range slices.Sorted(maps.Keys(d.windows)) {
+		runs = append(runs, d.windows[w]...)
+	}
+	return runs
 }

@@ -25,6 +25,7 @@ type batch struct {
 	mtime    meta.Time
 	attrs    meta.SetAttr
 	endGrant bool
+	kept     uint64  // the journal's newest record of it
 	sync     bool    // to be synced before it is committed
 	synced   bool    // it was, at all peers that hold it
 	from     int64   // what lies before is committed
@@ -145,7 +146,7 @@ func (n *node) takeLocked(h how) *batch {
 	b := &batch{
 		runs: runs, tail: n.tail, cost: cost + int64(len(n.tail)),
 		extend: n.extend, mtime: n.mtime, attrs: n.pending,
-		endGrant: h.endGrant && n.granted, sync: h.sync || n.replaced,
+		endGrant: h.endGrant && n.granted, sync: h.sync || n.replaced, kept: n.lastKeptLocked(),
 	}
 	n.tail, n.extend, n.mtime, n.pending, n.replaced = nil, 0, 0, meta.SetAttr{}, false
 	n.startLocked(b)
@@ -192,6 +193,7 @@ func (f *FS) run(ctx context.Context, n *node, b *batch) error {
 			reuse(b.runs)
 		}
 		b.runs = nil
+		f.takenLocked(n, b.kept)
 	default:
 		n.err = err
 		n.errSeq++

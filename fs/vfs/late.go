@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 )
 
 const (
-	lateAfter   = 250 * time.Millisecond // how long a closed file of a directory that is this mount's alone may wait for its flush
+	lateAfter   = 100 * time.Millisecond // how long a closed file of a directory that is this mount's alone may wait for its flush
 	lateWorkers = 8                      // that flush them at once
 	lateShare   = 4                      // of DirtyBytes: with a quarter of it dirty nothing waits
 )
@@ -19,12 +20,16 @@ type late struct {
 	mu      sync.Mutex
 	nodes   []*node // pinned
 	workers int
-	full    bool // the drive is: every close flushes and tells
+	kept    uint64 // records put in the journal
+	full    bool   // the drive is: every close flushes and tells
 }
+
+// lazy reports whether n's close need not commit.
+func (f *FS) lazy(n *node) bool { return f.alone != nil && f.alone.Lazy(n.ino) }
 
 // later puts off a closed file's flush, and reports whether it could.
 func (f *FS) later(n *node) bool {
-	if f.alone == nil || !f.alone.Lazy(n.ino) {
+	if f.o.Journal == nil || !f.lazy(n) {
 		return false
 	}
 	f.late.mu.Lock()
@@ -34,14 +39,13 @@ func (f *FS) later(n *node) bool {
 		return false
 	}
 	n.mu.Lock()
-	add := n.owesLocked() && !n.late && n.failed == 0
-	n.late = n.late || add
-	failed := n.failed > 0
-	n.touched = f.o.Now()
-	n.mu.Unlock()
-	if failed {
-		return false // who closes it is told
+	if n.failed > 0 || n.owesLocked() && !f.keepLocked(n) {
+		n.mu.Unlock()
+		return false // whoever closes it waits, and is told
 	}
+	add := n.owesLocked() && !n.late
+	n.late = n.late || add
+	n.mu.Unlock()
 	if !add {
 		return true
 	}
@@ -127,6 +131,7 @@ func (f *FS) discard(n *node) bool {
 	if n.refs > 1 || len(n.inflight) > 0 {
 		return false
 	}
+	f.takenLocked(n, math.MaxUint64)
 	f.dirty.Add(-n.costLocked())
 	n.dirty, n.tail, n.extend, n.mtime, n.pending = dirty{}, nil, 0, 0, meta.SetAttr{}
 	return true

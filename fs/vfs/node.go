@@ -31,6 +31,8 @@ type node struct {
 	base     int64        // committed size of a granted file
 	touched  time.Time    // of the last write
 	late     bool         // it waits in FS.late
+	kept     []kept       // what of it is in the journal, in order
+	keptAt   time.Time    // touched, when the newest of these was written
 	replaced bool         // bytes were truncated away: what comes next is synced before it is committed
 	index    uint64       // of the newest commit whose release was not waited for
 	synced   uint64       // Inode.Written when the file was last synced by us

@@ -112,6 +112,9 @@ func (f *FS) Flush(ctx context.Context, id Handle) error {
 	if clean && !h.mode.Write {
 		return nil
 	}
+	if f.lazy(n) {
+		return h.report(f.flush(ctx, n, how{early: true}))
+	}
 	if clean {
 		f.queueEnd(n)
 	}
@@ -160,12 +163,13 @@ func (f *FS) Release(id Handle) {
 	if h.mode.Write && f.later(n) {
 		return
 	}
+	lazy := f.lazy(n)
 	n.mu.Lock()
 	owes := n.owesLocked() && n.failed == 0
 	n.mu.Unlock()
 	if owes {
-		f.background(n, func(ctx context.Context) { _ = f.flush(ctx, n, how{endGrant: true}) })
-	} else {
+		f.background(n, func(ctx context.Context) { _ = f.flush(ctx, n, how{endGrant: !lazy, early: lazy}) })
+	} else if !lazy {
 		f.queueEnd(n)
 	}
 }

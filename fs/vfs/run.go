@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
@@ -71,6 +72,7 @@ func (f *FS) drop(n *node) {
 	f.o.Log.Error("bytes dropped: every flush failed, and the file was closed with an error", "ino", n.ino,
 		"bytes", n.costLocked(), "err", n.err)
 	f.spoilt.Store(true)
+	f.takenLocked(n, math.MaxUint64)
 	f.dirty.Add(-n.costLocked())
 	n.dirty, n.tail, n.extend, n.mtime = dirty{}, nil, 0, 0
 	n.pending.Mask = 0
@@ -79,7 +81,7 @@ func (f *FS) drop(n *node) {
 // FlushAll flushes every file and gives up every queued grant; errors stick to the files.
 func (f *FS) FlushAll(ctx context.Context) {
 	for _, n := range f.all() {
-		_ = f.flush(ctx, n, how{endGrant: f.alone == nil || !f.alone.Lazy(n.ino)})
+		_ = f.flush(ctx, n, how{endGrant: !f.lazy(n)})
 		f.unpin(n)
 	}
 	f.sendEnds()

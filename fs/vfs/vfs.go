@@ -20,7 +20,7 @@
 //
 // A file this mount created belongs to it until it is closed (its grant): attributes set meanwhile stay here and ride
 // on the close's Commit. In a directory that is this mount's alone it stays its own, and close leaves the flush to the background
-// (late.go): a quarter of a second later, or when somebody looks.
+// (late.go): a tenth of a second later, or when somebody looks. Until then its bytes are in the journal (keep.go).
 //
 // Locks, outer first; no lock is held across a call to Store, Blocks or Coherence:
 //
@@ -41,6 +41,7 @@ import (
 	"dfs/cluster"
 	"dfs/cluster/placement"
 	"dfs/fs/coherence"
+	"dfs/fs/delegate/journal"
 	"dfs/fs/extent"
 	"dfs/fs/meta"
 )
@@ -131,6 +132,8 @@ type Options struct {
 	FlushTimeout time.Duration // of one flush, whoever asked for it; default 60 s
 	RecallWait   time.Duration // for another mount, which may have a lot to flush, to give up a grant; default FlushTimeout
 
+	// Journal keeps what was closed and not flushed yet. nil: every close flushes.
+	Journal *journal.Journal
 	// Recall asks the mount that session belongs to to flush ino and to end its grant. nil: nobody to ask.
 	Recall func(ctx context.Context, session uint64, ino meta.Ino) error
 	// CutOff returns why nothing can be changed now, nil if it can: what asks for a change is then told at once, and
