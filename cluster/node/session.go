@@ -89,6 +89,9 @@ func (n *Node) keepSession(ctx context.Context) error {
 	if err == nil {
 		_, err = state.DecodeResult(raw)
 	}
+	if err == nil && n.alone != nil {
+		err = n.beginJournal(ctx)
+	}
 	if err != nil {
 		n.log.Warn("the session is not open yet", "err", err)
 	}

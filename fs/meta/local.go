@@ -111,3 +111,12 @@ func (l *Local) propose(body []byte) ([]byte, error) {
 	}
 	return results[0], nil
 }
+
+// Carry applies a batch and returns those of its ops that were refused.
+func (l *Local) Carry(b Batch) ([]Failure, error) {
+	raw, err := l.propose(Encode(b))
+	if err != nil {
+		return nil, err
+	}
+	return FailuresOf(raw)
+}

@@ -43,10 +43,7 @@ func (f *FS) keepLocked(n *node) bool {
 	if len(runs) > keptRuns {
 		return false
 	}
-	f.late.mu.Lock()
-	f.late.kept++
-	id := f.late.kept
-	f.late.mu.Unlock()
+	id := f.late.kept.Add(1)
 	head := wire.AppendUint(wire.AppendUint(nil, uint64(n.ino)), id)
 	head = wire.AppendInt(wire.AppendInt(head, n.extend), int64(n.mtime))
 	head = wire.AppendBytes(head, meta.Encode(n.pending))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"dfs/fs/meta"
@@ -20,8 +21,8 @@ type late struct {
 	mu      sync.Mutex
 	nodes   []*node // pinned
 	workers int
-	kept    uint64 // records put in the journal
-	full    bool   // the drive is: every close flushes and tells
+	kept    atomic.Uint64 // records put in the journal
+	full    bool          // the drive is: every close flushes and tells
 }
 
 // lazy reports whether n's close need not commit.

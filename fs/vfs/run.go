@@ -10,6 +10,9 @@ import (
 // writers were told when they closed it.
 const giveUp = 30
 
+// settleWithin bounds the wait for the log at the end: what is not in it by then is in the journal.
+const settleWithin = 5 * time.Second
+
 // Run does the work in the background: it flushes what has been left alone for Idle, tries again what failed, and gives up
 // grants in batches. When ctx ends it flushes everything once more and returns when its last goroutine has ended.
 func (f *FS) Run(ctx context.Context) error {
@@ -86,6 +89,8 @@ func (f *FS) FlushAll(ctx context.Context) {
 	}
 	f.sendEnds()
 	if f.alone != nil {
+		ctx, cancel := context.WithTimeout(ctx, settleWithin)
+		defer cancel()
 		if err := f.alone.Settle(ctx); err != nil {
 			f.o.Log.Warn("not everything done here is in the log", "err", err)
 		}

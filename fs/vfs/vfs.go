@@ -28,6 +28,8 @@
 //	  FS.mu               tables of nodes and handles
 //	    node.mu           one file's buffer and state
 //	      ahead.mu, grants.mu
+//
+// late.mu is taken before node.mu.
 package vfs
 
 import (
