@@ -68,7 +68,7 @@ func files(t *testing.T, p *harness.Peer, dir string, n, most int) map[string][]
 	want := map[string][]byte{}
 	for i := range n {
 		name := filepath.Join(dir, fmt.Sprintf("f%03d", i))
-		want[name] = content(uint64(i+1), 1+(i*7919*13)%most)
+		want[name] = content(uint64(i+1), 300+(i*7919*13)%most) // long enough to be found again
 		if err := writeSynced(p.Path(name), want[name]); err != nil {
 			t.Fatal(err)
 		}
