@@ -54,7 +54,7 @@ func (f *FS) stat(ctx context.Context, ino meta.Ino, refs Refs) (Attr, error) {
 	}
 }
 
-// Setattr changes attributes; s.Ino is set here and s.Time is when. On a file that is this mount's alone they wait for the close;
+// Setattr changes attributes; s.Ino is set here and s.Time is when. On a file that is this mount's alone and open they wait for the close;
 // otherwise every mount sees them when it returns. fault.Stale, TooBig.
 func (f *FS) Setattr(ctx context.Context, ino meta.Ino, s meta.SetAttr) (Attr, error) {
 	s.Ino = ino
@@ -88,9 +88,21 @@ func (f *FS) Setattr(ctx context.Context, ino meta.Ino, s meta.SetAttr) (Attr, e
 			return Attr{}, stale(err)
 		}
 	}
+	if f.unwatched(n) && !f.later(n) {
+		if err := f.flush(ctx, n, how{early: true}); err != nil {
+			return Attr{}, err
+		}
+	}
 	a, err := f.Getattr(ctx, ino)
 	a.Until = 0 // the kernel takes the answer to a SETATTR as it is, overtaken or not
 	return a, err
+}
+
+// unwatched reports whether n owes something although nobody has it open to write, whose close would see to it.
+func (f *FS) unwatched(n *node) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.writers == 0 && n.owesLocked()
 }
 
 // setHere keeps attributes of a granted file for its commit.

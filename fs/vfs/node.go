@@ -30,6 +30,7 @@ type node struct {
 	queued   bool         // its grant is about to be given up in a batch
 	base     int64        // committed size of a granted file
 	touched  time.Time    // of the last write
+	writers  int          // handles open for writing
 	late     bool         // it waits in FS.late
 	kept     []kept       // what of it is in the journal, in order
 	keptAt   time.Time    // touched, when the newest of these was written

@@ -91,6 +91,9 @@ func (f *FS) Open(ctx context.Context, ino meta.Ino, m Mode) (Opened, error) {
 func (f *FS) opened(n *node, m Mode) Opened {
 	n.mu.Lock()
 	h := &handle{n: n, mode: m, errSeen: n.errSeq}
+	if m.Write {
+		n.writers++
+	}
 	n.mu.Unlock()
 	return Opened{Handle: f.newHandle(h), Direct: m.Append}
 }
@@ -160,8 +163,13 @@ func (f *FS) Release(id Handle) {
 	}
 	n := h.n
 	defer f.unpin(n)
-	if h.mode.Write && f.later(n) {
-		return
+	if h.mode.Write {
+		n.mu.Lock()
+		n.writers--
+		n.mu.Unlock()
+		if f.later(n) {
+			return
+		}
 	}
 	lazy := f.lazy(n)
 	n.mu.Lock()
