@@ -40,9 +40,10 @@ func failingDisk(t *testing.T, failAt int64, errno error, forGood bool) int64 {
 	var armed atomic.Bool
 	memory := disk.NewMemory()
 	bad := disk.Faulty(memory, func(disk.Op, string) error {
-		if n := calls.Load(); !armed.Load() {
+		if !armed.Load() {
 			return nil
-		} else if n = calls.Add(1); n == failAt || forGood && n > failAt {
+		}
+		if n := calls.Add(1); n == failAt || forGood && n > failAt {
 			return errno
 		}
 		return nil

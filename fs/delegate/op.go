@@ -77,7 +77,6 @@ type touches struct {
 	here   bool       // all of it is this mount's alone
 	inos   []meta.Ino // the inodes
 	want   meta.Ino   // what the name means that the op takes away; 0 nothing
-	view   *meta.Image
 	ending []meta.Ino // grants that it ends
 }
 
