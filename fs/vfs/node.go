@@ -75,6 +75,7 @@ func (f *FS) unpin(n *node) {
 	if n.refs > 0 {
 		return
 	}
+	f.ahead.forget(n.ino)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.unflushedLocked() && len(n.settled) == 0 && (!n.granted || f.alone != nil && f.alone.Lazy(n.ino)) {

@@ -127,12 +127,13 @@ func sameSpans(a, b extent.Map) bool {
 func (f *FS) fill(ctx context.Context, h *handle, m extent.Map, off int64, p []byte) error {
 	end := off + int64(len(p))
 	var reads []func() error
-	at := off
+	at, full := off, false
 	for _, e := range m {
 		if e.Off >= end {
-			if !slices.Contains(e.Layout.Peers, f.o.Self) {
-				f.ahead.want(e)
+			if full {
+				break
 			}
+			full = !slices.Contains(e.Layout.Peers, f.o.Self) && !h.seq.want(f.ahead, h.n.ino, e, e.Off)
 			continue
 		}
 		from, to := max(e.Off, off), min(e.End(), end)
@@ -146,7 +147,7 @@ func (f *FS) fill(ctx context.Context, h *handle, m extent.Map, off int64, p []b
 		dst := p[from-off : to-off]
 		reads = append(reads, func() error { return f.readExtent(ctx, e, from, dst) })
 		if to < e.End() && !slices.Contains(e.Layout.Peers, f.o.Self) && h.seq.proven() {
-			f.ahead.want(e)
+			full = !h.seq.want(f.ahead, h.n.ino, e, to)
 		}
 	}
 	clear(p[at-off:])

@@ -29,6 +29,8 @@
 //	    node.mu           one file's buffer and state
 //	      ahead.mu, grants.mu
 //
+// sequence.mu (of a handle) is taken before ahead.mu.
+//
 // late.mu is taken before node.mu.
 package vfs
 
