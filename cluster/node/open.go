@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"dfs/blockstore"
+	"dfs/blockstore/disk"
 	"dfs/blockstore/kv/badger"
 	"dfs/blockstore/kv/gather"
 	"dfs/blockstore/pool"
@@ -351,13 +352,15 @@ func (n *Node) openBlocks() (err error) {
 		Log:     n.log,
 	})
 	if n.cfg.Mount != "" {
-		if n.journal, n.undone, err = journal.Open(n.dir("journal"), n.session.id.Load(), journal.Options{}); err != nil {
+		if n.journal, n.undone, err = journal.Open(n.dir("journal"), n.session.id.Load(), journal.Options{Boot: disk.BootID(n.cfg.Data)}); err != nil {
 			return err
 		}
 		n.alone = delegate.New(n.store, n.driver, delegate.Options{
 			Session: n.session.id.Load(),
 			Journal: n.journal,
+			Peer:    n.id.ID(),
 			InUse:   func(ino meta.Ino) bool { return n.fs.InUse(ino) },
+			Refused: func(ino meta.Ino, err error) { n.fs.Refused(ino, err) },
 			Log:     n.log,
 		})
 		o := vfs.Options{

@@ -210,7 +210,14 @@ func (n *Node) SetLayout(ctx context.Context, path, text string) (admin.Layout, 
 	if set.Wish.Data > 1 || set.Wish.Parity > 0 {
 		return admin.Layout{}, fault.New("layout", fault.Unsupported, "erasure coding is not there yet; say copies=N")
 	}
-	r, err := n.store.Apply(ctx, set)
+	if n.alone == nil {
+		r, err := n.store.Apply(ctx, set)
+		return n.layoutOf(r.Inode.Wish), err
+	}
+	if err := n.alone.GiveUp(ctx, set.Ino); err != nil { // with commit=close it is nobody's alone
+		return admin.Layout{}, err
+	}
+	r, err := n.alone.Apply(ctx, set)
 	return n.layoutOf(r.Inode.Wish), err
 }
 

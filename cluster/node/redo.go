@@ -3,8 +3,6 @@ package node
 import (
 	"context"
 
-	"dfs/fs/delegate/journal"
-	"dfs/fs/meta"
 	"dfs/fs/vfs"
 )
 
@@ -15,24 +13,11 @@ func (n *Node) beginJournal(ctx context.Context) error {
 
 // redo brings what this peer's last daemon had done, and died before it was in the log, into the log. It waits for the cluster.
 func (n *Node) redo(ctx context.Context) error {
+	skip, err := vfs.TakenBack(n.undone)
+	if err != nil {
+		return err
+	}
 	for _, left := range n.undone {
-		taken := map[meta.Ino]uint64{}
-		for _, r := range left.Records {
-			if r.Kind == vfs.KindTaken {
-				ino, id, err := vfs.ReadTaken(r.Body)
-				if err != nil {
-					return err
-				}
-				taken[ino] = max(taken[ino], id)
-			}
-		}
-		skip := func(r journal.Record) bool {
-			if r.Kind != vfs.KindKept {
-				return true
-			}
-			ino, id, err := vfs.ReadKept(r.Body)
-			return err == nil && id <= taken[ino]
-		}
 		if err := n.alone.Redo(ctx, left, n.fs, skip); err != nil {
 			return err
 		}
@@ -40,13 +25,24 @@ func (n *Node) redo(ctx context.Context) error {
 	if err := n.journal.Forget(); err != nil {
 		return err
 	}
-	for _, left := range n.undone {
-		if err := n.alone.Forget(ctx, left.Session); err != nil {
-			return err
+	n.undone = nil
+	return n.forgetJournals(ctx)
+}
+
+// forgetJournals takes back what sessions of this peer that are over have said of their journals, redone or never written.
+func (n *Node) forgetJournals(ctx context.Context) error {
+	v, err := n.store.newest()
+	if err != nil {
+		return err
+	}
+	all, err := v.Journals()
+	v.Close()
+	for _, j := range all {
+		if err == nil && j.Peer == n.id.ID() && j.Session != n.session.id.Load() {
+			err = n.alone.Forget(ctx, j.Session)
 		}
 	}
-	n.undone = nil
-	return nil
+	return err
 }
 
 // endJournal says that there is nothing more to come from this daemon, if so.

@@ -65,6 +65,11 @@ func (n *Node) keepSession(ctx context.Context) error {
 	}
 	if slices.ContainsFunc(all, func(s state.Session) bool { return s.ID == i.id.Load() }) {
 		i.asked = time.Time{}
+		if n.alone != nil && !n.alone.Begun(i.id.Load()) {
+			if err := n.beginJournal(ctx); err != nil {
+				n.log.Warn("the journal is not known to the others yet", "err", err)
+			}
+		}
 		return nil
 	}
 	if slices.ContainsFunc(all, func(s state.Session) bool { return s.Peer == n.id.ID() && s.Incarnation > i.number }) {

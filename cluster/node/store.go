@@ -133,6 +133,9 @@ func (s *store) Released(ctx context.Context, index uint64) error {
 	return because(ctx, s.released.wait(ctx, index))
 }
 
+// Admit implements delegate.Below.
+func (s *store) Admit(op meta.Op) error { return s.grows(op) }
+
 // Newest implements delegate.Below.
 func (s *store) Newest() (kv.Reader, uint64) { return s.machine.At(0) }
 

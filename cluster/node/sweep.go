@@ -58,7 +58,13 @@ func (n *Node) latest(ctx context.Context) (sessions []uint64, v *meta.Image, er
 		v.Close()
 		return nil, nil, err
 	}
-	return append(sessionIDs(all), journals...), v, nil
+	sessions = sessionIDs(all)
+	for _, j := range journals {
+		if _, member := n.roster.member(j.Peer); member {
+			sessions = append(sessions, j.Session)
+		}
+	}
+	return sessions, v, nil
 }
 
 // reach waits until everything up to index is applied here. Entries without proposals never reach the machine.

@@ -389,7 +389,7 @@ func (d *Driver) Own(ctx context.Context, obj Object, fn func() error) (valid ti
 		now := d.o.Now()
 		leased := d.held && now < d.until
 		if leased && d.kernel != nil {
-			valid = d.until - now
+			valid = max(0, d.until-now-DeliverySlack)
 			if obj.kind == entry || obj.kind == list {
 				if !d.epoch {
 					valid = min(valid, OldKernelValidity)
@@ -401,6 +401,19 @@ func (d *Driver) Own(ctx context.Context, obj Object, fn func() error) (valid ti
 		if leased {
 			return valid, err
 		}
+	}
+}
+
+// Doubt makes the kernel forget what it knows of an inode's attributes, and not believe replies under way.
+func (d *Driver) Doubt(ino meta.Ino) {
+	d.mu.Lock()
+	k := d.kernel
+	d.mu.Unlock()
+	if k == nil || k.InvalAttrNow(ino) {
+		return
+	}
+	if err := k.InvalInode(ino, -1, 0); err != nil {
+		d.o.Log.Warn("kernel refused an invalidation", "ino", ino, "err", err)
 	}
 }
 
@@ -425,9 +438,10 @@ func (d *Driver) lease(ctx context.Context) (stale bool, err error) {
 		}
 		left := time.Duration(1<<63 - 1)
 		if d.o.WhenCutOff != Wait {
-			left = d.lostAt + d.o.CutOffAfter - now
+			left = d.patience(now)
 		}
 		changed := d.changed
+		d.waited = true
 		d.mu.Unlock()
 		switch {
 		case left > 0:

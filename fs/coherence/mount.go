@@ -242,6 +242,7 @@ func (m *Mount) take(o *op, c meta.Change) {
 // bytes when it asked for the change. Attributes that changed with another inode's change may be in it all the same, by a reply
 // that was overtaken.
 func (m *Mount) takeLocal(o *op, c meta.Change) {
+	m.carry(c.Names)
 	told := make(map[meta.Ino]bool, len(c.Granted))
 	for _, ino := range c.Granted {
 		told[ino] = true // made here: its attributes were never given to be kept

@@ -21,11 +21,15 @@ package delegate
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"dfs/blockstore/kv"
+	"dfs/cluster"
+	"dfs/cluster/fault"
 	"dfs/fs/coherence"
 	"dfs/fs/delegate/journal"
 	"dfs/fs/meta"
@@ -57,6 +61,8 @@ type Below interface {
 	Newest() (kv.Reader, uint64)
 	// Carry is ApplyEarly of a batch that does not give up before ctx ends.
 	Carry(ctx context.Context, b meta.Batch) ([]meta.Failure, error)
+	// Admit refuses an op for which there is no room on the disks.
+	Admit(op meta.Op) error
 	// Wait returns nil when done is closed, and an error when this mount has been cut off for too long, or ctx ends.
 	Wait(ctx context.Context, done <-chan struct{}) error
 }
@@ -66,6 +72,9 @@ type Coherence interface {
 	Read(ctx context.Context, obj coherence.Object, fn func(meta.View) error) (valid time.Duration, err error)
 	Own(ctx context.Context, obj coherence.Object, fn func() error) (valid time.Duration, err error)
 	Ready(ctx context.Context) error
+	Held() (until time.Duration, ok bool)
+	// Doubt makes the kernel forget what it knows of an inode's attributes, replies under way included.
+	Doubt(ino meta.Ino)
 	Hold(exclusive bool, dirs ...meta.Ino) (end func())
 	Clean(obj coherence.Object) bool
 }
@@ -76,6 +85,9 @@ type Options struct {
 	Log     *slog.Logger
 	Now     func() time.Time
 	Journal *journal.Journal // nil: what is not in the log yet ends with the process
+	// Refused is told of what was done here and then refused by the log. nil: nobody.
+	Refused func(ino meta.Ino, err error)
+	Peer    cluster.PeerID // whose the journal is
 	// InUse reports whether a file is open, or has bytes that are not committed. nil: never.
 	InUse func(meta.Ino) bool
 }
@@ -104,6 +116,9 @@ type Mount struct {
 	end     meta.Ino
 	begun   []uint64
 
+	newsMu sync.Mutex
+	news   []meta.Change // applied, and not heard by lock yet; guarded by newsMu
+
 	work   chan struct{} // one slot: there is something to send
 	urgent chan struct{} // one slot: somebody waits for it
 }
@@ -112,7 +127,9 @@ type Mount struct {
 type held struct {
 	typ    meta.Type // 0: not known yet
 	lazy   bool      // made in a directory that was held: closing it need not commit
+	sure   bool      // the state says so too
 	ending bool      // it is being given up
+	kept   bool      // the kernel may keep its attributes, as they were after the newest op
 	at     time.Time
 }
 
@@ -150,19 +167,38 @@ func (m *Mount) clear() {
 	m.writes, m.wrote, m.touched = meta.Writes{}, map[string]uint64{}, map[meta.Ino]uint64{}
 }
 
-// Applied takes what a log entry changed, in order, after its state has become readable.
+// Applied takes what a log entry changed, in order, after its state has become readable. It waits for nobody: mu is held while ops
+// are tried and the journal is written, and the log must not stand still meanwhile.
 func (m *Mount) Applied(c meta.Change) {
 	if len(c.Granted)+len(c.Ended)+len(c.Gone) == 0 {
 		return
 	}
+	c = meta.Change{Session: c.Session, Granted: slices.Clone(c.Granted), Ended: slices.Clone(c.Ended), Gone: slices.Clone(c.Gone)}
+	m.newsMu.Lock()
+	defer m.newsMu.Unlock()
+	m.news = append(m.news, c)
+}
+
+// lock locks mu, and hears of everything that was applied before.
+func (m *Mount) lock() {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.newsMu.Lock()
+	news := m.news
+	m.news = nil
+	m.newsMu.Unlock()
+	for _, c := range news {
+		m.hear(c)
+	}
+}
+
+func (m *Mount) hear(c meta.Change) {
 	if c.Session == m.session {
 		now := m.o.Now()
 		for _, ino := range c.Granted {
 			if m.held[ino] == nil {
 				m.held[ino] = &held{at: now}
 			}
+			m.held[ino].sure = true
 		}
 	}
 	for _, ino := range c.Ended {
@@ -175,26 +211,34 @@ func (m *Mount) Applied(c meta.Change) {
 
 // Reset says that the state was replaced by a snapshot's: what this mount has to itself is what that says.
 func (m *Mount) Reset() error {
-	m.mu.Lock()
+	m.lock()
 	session := m.session
 	m.mu.Unlock()
-	r, _ := m.below.Newest()
+	r, index := m.below.Newest()
+	v := meta.NewView(r, index)
+	defer v.Close()
 	inos, err := meta.GrantsOf(r, session)
-	r.Close()
 	if err != nil {
 		return err
 	}
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	now, old := m.o.Now(), m.held
 	m.held = map[meta.Ino]*held{}
 	for _, ino := range inos {
-		if m.held[ino] = old[ino]; m.held[ino] == nil {
-			m.held[ino] = &held{at: now}
+		h := old[ino]
+		if h == nil {
+			h = &held{at: now}
 		}
+		h.sure = true
+		m.held[ino] = h
 	}
 	for ino, h := range old {
-		if m.touched[ino] != 0 { // not in the log yet
+		if m.touched[ino] == 0 || m.held[ino] != nil {
+			continue
+		}
+		if _, err := v.Stat(ino); errors.Is(err, fault.NotExist) { // made here, and not in the log yet
+			h.sure = false
 			m.held[ino] = h
 		}
 	}
@@ -204,22 +248,29 @@ func (m *Mount) Reset() error {
 // Begin says in the state that there is a journal for session: until End, or Redo by a later daemon, what was placed in its name is
 // not swept. Call it before the first op, and with every session that Renew brings.
 func (m *Mount) Begin(ctx context.Context, session uint64) error {
-	_, err := m.below.Carry(ctx, meta.Batch{For: session, Upto: registered})
+	_, err := m.below.Carry(ctx, meta.Batch{For: session, Upto: registered, Peer: m.o.Peer})
 	if err != nil {
 		return err
 	}
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	m.begun = append(m.begun, session)
 	return nil
 }
 
-// End takes back what Begin said, once everything done here is in the log.
+// Begun reports whether Begin has said so of session.
+func (m *Mount) Begun(session uint64) bool {
+	m.lock()
+	defer m.mu.Unlock()
+	return slices.Contains(m.begun, session)
+}
+
+// End takes back what Begin said, once everything done here is in the log and nothing in the journal counts any more.
 func (m *Mount) End(ctx context.Context) error {
-	m.mu.Lock()
+	m.lock()
 	begun, left := m.begun, m.last-m.applied
 	m.mu.Unlock()
-	if left > 0 {
+	if left > 0 || m.o.Journal != nil && m.o.Journal.Open() > 0 {
 		return nil
 	}
 	for _, s := range begun {
@@ -233,14 +284,14 @@ func (m *Mount) End(ctx context.Context) error {
 // Renew says that this mount has another session: the one before was ended, and nothing is this mount's alone any more. What was
 // done and not sent is sent all the same.
 func (m *Mount) Renew(session uint64) {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	m.session, m.held = session, map[meta.Ino]*held{}
 }
 
 // Alone reports whether this mount has ino to itself.
 func (m *Mount) Alone(ino meta.Ino) bool {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	return m.alone(ino)
 }
@@ -252,9 +303,24 @@ func (m *Mount) alone(ino meta.Ino) bool {
 
 // Lazy reports whether ino was made here, in a directory that was this mount's alone, and still is: closing it need not commit.
 func (m *Mount) Lazy(ino meta.Ino) bool {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
-	return m.alone(ino) && m.held[ino].lazy
+	return m.alone(ino) && m.held[ino].lazy && m.leased()
+}
+
+// leased reports whether the mount may answer now.
+func (m *Mount) leased() bool {
+	_, ok := m.coh.Held()
+	return ok
+}
+
+// Ending says that ino is about to be given up: from now on nothing about it is done here. GiveUp follows.
+func (m *Mount) Ending(ino meta.Ino) {
+	m.lock()
+	defer m.mu.Unlock()
+	if h := m.held[ino]; h != nil {
+		h.ending = true
+	}
 }
 
 // Status is the delegations in numbers.
@@ -265,7 +331,7 @@ type Status struct {
 
 // Status returns them.
 func (m *Mount) Status() Status {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	return Status{Held: len(m.held), Queue: int(m.last - m.applied)}
 }

@@ -41,6 +41,7 @@ func (l *log) ApplyUnder(ctx context.Context, _ uint64, op meta.Op) (meta.Result
 	return l.Apply(ctx, op)
 }
 func (l *log) Released(context.Context, uint64) error { return nil }
+func (l *log) Admit(meta.Op) error                    { return nil }
 func (l *log) Newest() (kv.Reader, uint64)            { return l.Machine().At(0) }
 
 func (l *log) Apply(ctx context.Context, op meta.Op) (meta.Result, error) {
@@ -94,6 +95,8 @@ func (leased) Own(_ context.Context, _ coherence.Object, fn func() error) (time.
 	return time.Second, fn()
 }
 func (leased) Ready(context.Context) error { return nil }
+func (leased) Held() (time.Duration, bool) { return time.Hour, true }
+func (leased) Doubt(meta.Ino)              {}
 
 // follow tells a mount what the log did.
 type follow struct{ m *delegate.Mount }
@@ -133,7 +136,7 @@ func newRigOn(t *testing.T, l *log, b *fstest.Blocks, dir string) *rig {
 	t.Helper()
 	r := &rig{t: t, log: l, blocks: b}
 	if dir != "" {
-		j, left, err := journal.Open(dir, l.Session(), journal.Options{})
+		j, left, err := journal.Open(dir, l.Session(), journal.Options{Boot: "this"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -345,28 +348,7 @@ func TestADaemonThatDiesLosesNothing(t *testing.T) {
 	r.log.dead = true
 	r.log.mu.Unlock()
 	next := newRigOn(t, &log{Local: r.log.Local}, r.blocks, "")
-	for _, l := range left {
-		taken := map[meta.Ino]uint64{}
-		for _, rec := range l.Records {
-			if rec.Kind == vfs.KindTaken {
-				ino, id, err := vfs.ReadTaken(rec.Body)
-				if err != nil {
-					t.Fatal(err)
-				}
-				taken[ino] = max(taken[ino], id)
-			}
-		}
-		skip := func(rec journal.Record) bool {
-			if rec.Kind != vfs.KindKept {
-				return true
-			}
-			ino, id, _ := vfs.ReadKept(rec.Body)
-			return id <= taken[ino]
-		}
-		if err := next.m.Redo(t.Context(), l, next.fs, skip); err != nil {
-			t.Fatal(err)
-		}
-	}
+	redo(t, next, left)
 	got := snap(t, below{fstest.Paths(next.fs), "own"}, ".")
 	if !slices.Equal(got, want) {
 		t.Errorf("after the crash:\n%s\nbefore:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -381,10 +363,25 @@ func mkdir(t *testing.T, tree fstest.Tree, p string) string {
 	return p
 }
 
+// redo does again what a daemon left behind, as the next one does at its start.
+func redo(t *testing.T, next *rig, left []journal.Left) {
+	t.Helper()
+	skip, err := vfs.TakenBack(left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range left {
+		if err := next.m.Redo(t.Context(), l, next.fs, skip); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next.fs.FlushAll(t.Context())
+}
+
 // left reads the journal as the next daemon will.
 func (r *rig) left(dir string) []journal.Left {
 	r.t.Helper()
-	_, left, err := journal.Open(dir, 99, journal.Options{})
+	_, left, err := journal.Open(dir, 99, journal.Options{Boot: "this"})
 	if err != nil {
 		r.t.Fatal(err)
 	}

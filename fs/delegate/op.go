@@ -40,7 +40,7 @@ type apply func(ctx context.Context, op meta.Op) (meta.Result, error)
 
 func (m *Mount) do(ctx context.Context, op meta.Op, below apply) (meta.Result, error) {
 	for {
-		m.mu.Lock()
+		m.lock()
 		if len(m.held) == 0 && m.writes.Len() == 0 {
 			m.mu.Unlock()
 			return below(ctx, op)
@@ -50,20 +50,28 @@ func (m *Mount) do(ctx context.Context, op meta.Op, below apply) (meta.Result, e
 			return m.through(ctx, op, t, err, below) // unlocks
 		}
 		m.mu.Unlock()
-		if err := m.ready(ctx); err != nil {
+		if err := m.ready(ctx, op); err != nil {
 			return meta.Result{}, err
 		}
-		m.mu.Lock()
+		m.lock()
 		if t, err = m.look(op); err != nil || !t.here {
 			return m.through(ctx, op, t, err, below)
 		}
-		r, err := m.tryHere(op, t)
+		r, doubts, err := m.tryHere(op, t)
+		n := m.last
 		m.mu.Unlock()
+		for _, ino := range doubts {
+			m.coh.Doubt(ino)
+		}
 		switch err {
+		case nil:
+			if !m.leased() { // others may have been given these inodes meanwhile: the log knows
+				err = m.until(ctx, n)
+			}
 		case errNoNumbers, errFull:
 			continue
 		case errNotKept:
-			m.mu.Lock()
+			m.lock()
 			t, err := m.look(op)
 			t.here = false
 			return m.through(ctx, op, t, err, below)
@@ -77,6 +85,7 @@ type touches struct {
 	here   bool       // all of it is this mount's alone
 	inos   []meta.Ino // the inodes
 	want   meta.Ino   // what the name means that the op takes away; 0 nothing
+	over   meta.Ino   // what the name means that a rename makes; 0 nothing
 	ending []meta.Ino // grants that it ends
 }
 
@@ -99,7 +108,7 @@ func (m *Mount) look(op meta.Op) (t touches, err error) {
 		}
 		source := t.want
 		err = m.lookAt(&t, op.NewDir, op.NewName)
-		t.want = source
+		t.over, t.want = t.want, source
 		if err == nil && op.OldDir != op.NewDir && m.isDir(source) {
 			return t, nil // whether it would be below itself is for the log to say
 		}
@@ -163,15 +172,16 @@ var (
 	errNotKept   = errors.New("the journal takes no more") // the log may
 )
 
-// tryHere carries op out on what is here, and queues it. The caller has mu.
-func (m *Mount) tryHere(op meta.Op, t touches) (meta.Result, error) {
+// tryHere carries op out on what is here, and queues it. What the kernel keeps of the inodes in doubts may be old by now. The
+// caller has mu.
+func (m *Mount) tryHere(op meta.Op, t touches) (res meta.Result, doubts []meta.Ino, err error) {
 	if m.full() {
-		return meta.Result{}, errFull
+		return res, nil, errFull
 	}
 	switch o := op.(type) {
 	case meta.Create:
 		if m.free == m.end {
-			return meta.Result{}, errNoNumbers
+			return res, nil, errNoNumbers
 		}
 		o.Ino = m.free
 		o.Grant = len(m.held) < heldMax
@@ -183,7 +193,10 @@ func (m *Mount) tryHere(op meta.Op, t touches) (meta.Result, error) {
 		o.Ino = t.want
 		op = o
 	case meta.Rename:
-		o.Ino = t.want
+		o.Ino, o.Over = t.want, t.over
+		if t.over == 0 {
+			o.Over = meta.Nothing
+		}
 		op = o
 	}
 	r, _ := m.below.Newest()
@@ -192,22 +205,21 @@ func (m *Mount) tryHere(op meta.Op, t touches) (meta.Result, error) {
 	top := meta.Over(under, meta.Writes{})
 	res, ch, err := meta.Try(top, m.session, m.last+1, op)
 	if err != nil {
-		return meta.Result{}, err
+		return res, nil, err
 	}
 	q := queued{n: m.last + 1, op: op}
 	enc := meta.Encode(op)
 	q.bytes = len(enc)
 	if m.o.Journal != nil {
 		if q.ticket, err = m.o.Journal.Append(KindOp, wire.AppendUint(nil, q.n), enc); err != nil {
-			return meta.Result{}, errNotKept
+			return res, nil, errNotKept
 		}
 	}
-	m.keep(q, top, ch)
-	return res, nil
+	return res, m.keep(q, top, ch), nil
 }
 
 // keep makes what an op wrote part of what lies over the state, and queues the op.
-func (m *Mount) keep(q queued, top *meta.Layer, ch *meta.Change) {
+func (m *Mount) keep(q queued, top *meta.Layer, ch *meta.Change) (doubts []meta.Ino) {
 	now := m.o.Now()
 	m.last, q.at = q.n, now
 	top.Writes.Each(func(k, v []byte, set bool) {
@@ -234,6 +246,10 @@ func (m *Mount) keep(q queued, top *meta.Layer, ch *meta.Change) {
 		q.inos = append(q.inos, ino)
 		if h := m.held[ino]; h != nil {
 			h.at = now
+			if h.kept && h.typ == meta.Dir {
+				h.kept = false
+				doubts = append(doubts, ino)
+			}
 		}
 	}
 	if len(m.queue) == 0 && m.last == m.applied+1 {
@@ -241,6 +257,7 @@ func (m *Mount) keep(q queued, top *meta.Layer, ch *meta.Change) {
 	}
 	m.queue = append(m.queue, q)
 	poke(m.work)
+	return doubts
 }
 
 func poke(ch chan struct{}) {
@@ -268,7 +285,7 @@ func (m *Mount) through(ctx context.Context, op meta.Op, t touches, err error, b
 	}
 	m.mu.Unlock()
 	defer func() {
-		m.mu.Lock()
+		m.lock()
 		defer m.mu.Unlock()
 		for _, ino := range t.inos {
 			if m.busy[ino]--; m.busy[ino] == 0 {
@@ -283,12 +300,15 @@ func (m *Mount) through(ctx context.Context, op meta.Op, t touches, err error, b
 }
 
 // ready waits for all that an op done here needs besides: the lease, room in the queue, inode numbers.
-func (m *Mount) ready(ctx context.Context) error {
+func (m *Mount) ready(ctx context.Context, op meta.Op) error {
 	if err := m.coh.Ready(ctx); err != nil {
 		return err
 	}
+	if err := m.below.Admit(op); err != nil {
+		return err
+	}
 	for {
-		m.mu.Lock()
+		m.lock()
 		full, moved, numbers := m.full(), m.moved, m.free < m.end
 		m.mu.Unlock()
 		switch {
@@ -319,7 +339,7 @@ func (m *Mount) reserve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	m.free, m.end = r.Inode.Ino, r.Inode.Ino+reserveLot
 	return nil

@@ -14,7 +14,7 @@ func (m *Mount) At(index uint64) (meta.View, error) {
 	if index != 0 {
 		return m.below.At(index)
 	}
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	if m.writes.Len() == 0 {
 		return m.below.At(0)
@@ -23,10 +23,10 @@ func (m *Mount) At(index uint64) (meta.View, error) {
 }
 
 // Read runs fn on a view in which obj may be answered now. What this mount has to itself waits for nothing but the lease; the
-// attributes of what was changed a moment ago, and of directories, may not be kept by the kernel. Errors are those of coherence.Driver.Read.
+// attributes of what was changed a moment ago may not be kept by the kernel. Errors are those of coherence.Driver.Read.
 func (m *Mount) Read(ctx context.Context, obj coherence.Object, fn func(meta.View) error) (time.Duration, error) {
 	for {
-		m.mu.Lock()
+		m.lock()
 		alone, after := m.alone(obj.Ino()), m.touched[obj.Ino()]
 		m.mu.Unlock()
 		if !alone {
@@ -37,7 +37,7 @@ func (m *Mount) Read(ctx context.Context, obj coherence.Object, fn func(meta.Vie
 		}
 		keep := true
 		valid, err := m.coh.Own(ctx, obj, func() error {
-			m.mu.Lock()
+			m.lock()
 			if !m.alone(obj.Ino()) {
 				m.mu.Unlock()
 				return errGivenUp
@@ -67,7 +67,7 @@ func (m *Mount) Hold(exclusive bool, dirs ...meta.Ino) (end func()) {
 
 // Clean reports whether nothing about obj is pending or unreleased. Names that are this mount's alone are always clean.
 func (m *Mount) Clean(obj coherence.Object) bool {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	switch {
 	case m.alone(obj.Ino()):
@@ -83,8 +83,9 @@ func (m *Mount) Clean(obj coherence.Object) bool {
 	return m.coh.Clean(obj)
 }
 
-// still reports whether the attributes of ino, which is this mount's alone, are as the kernel may keep them: not of a directory,
-// which change with every name, nor of what was changed a moment ago. The caller has mu.
+// still reports whether the kernel may keep the attributes of ino, which is this mount's alone: not of what was changed a moment
+// ago. A directory's change with every name in it, which the kernel knows but for replies under way: Doubt settles those. The caller
+// has mu.
 func (m *Mount) still(v *meta.Image, ino meta.Ino) bool {
 	h := m.held[ino]
 	if h.typ == 0 {
@@ -92,5 +93,9 @@ func (m *Mount) still(v *meta.Image, ino meta.Ino) bool {
 			h.typ = st.Type
 		}
 	}
-	return h.typ != meta.Dir && h.typ != 0 && m.touched[ino] == 0
+	if h.typ == 0 || m.touched[ino] != 0 {
+		return false
+	}
+	h.kept = true
+	return true
 }

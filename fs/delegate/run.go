@@ -11,8 +11,11 @@ import (
 	"dfs/fs/meta"
 )
 
-// lastWords is how long Run goes on sending after its end was asked for.
-const lastWords = 5 * time.Second
+const (
+	lastWords  = 5 * time.Second        // how long Run goes on sending after its end was asked for
+	sendAgain  = 100 * time.Millisecond // after the log would not take a batch
+	carryTries = 100                    // for a batch in entries that were full without it
+)
 
 // Run sends what was done here until ctx ends, and then what is left, if the log still takes it.
 func (m *Mount) Run(ctx context.Context) error {
@@ -24,7 +27,10 @@ func (m *Mount) Run(ctx context.Context) error {
 		select {
 		case <-m.work:
 			if err := m.company(ctx); err == nil {
-				m.send(sending)
+				if err := m.send(sending); err != nil {
+					m.o.Log.Warn("what was done here is not in the log yet", "err", err)
+					time.AfterFunc(sendAgain, func() { poke(m.work) })
+				}
 				continue
 			}
 		case <-idle.C:
@@ -34,9 +40,9 @@ func (m *Mount) Run(ctx context.Context) error {
 		}
 		timer := time.AfterFunc(lastWords, stop)
 		defer timer.Stop()
-		m.send(sending)
+		err := m.send(sending)
 		if s := m.Status(); s.Queue > 0 {
-			m.o.Log.Error("changes made here never reached the log", "ops", s.Queue)
+			m.o.Log.Error("changes made here are not in the log; they stay in the journal", "ops", s.Queue, "err", err)
 		}
 		return nil
 	}
@@ -54,31 +60,46 @@ func (m *Mount) company(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// send brings all that is queued into the log, a batch at a time.
-func (m *Mount) send(ctx context.Context) {
-	for {
-		b := m.take()
+// send brings all that is queued into the log, a batch at a time. After an error what is left stays queued, and in the journal.
+func (m *Mount) send(ctx context.Context) error {
+	for most := meta.BatchMax; ; {
+		b := m.take(most)
 		if len(b) == 0 {
-			return
+			return nil
 		}
 		ops := make([]meta.Op, len(b))
 		for i := range b {
 			ops[i] = b[i].op
 		}
 		failures, err := m.carry(ctx, meta.Batch{For: m.o.Session, Upto: b[len(b)-1].n, Ops: ops})
-		if ctx.Err() != nil && err != nil {
-			m.mu.Lock()
-			m.queue = append(b, m.queue...)
-			m.mu.Unlock()
-			return
+		kind := fault.KindOf(err)
+		switch {
+		case err == nil:
+			m.settle(b, failures)
+			most = meta.BatchMax
+		case kind == fault.TooBig || kind == fault.Invalid:
+			if len(b) == 1 { // nobody can ever take it
+				m.settle(b, []meta.Failure{{Err: err}})
+				continue
+			}
+			m.putBack(b)
+			most = len(b) / 2
+		default:
+			m.putBack(b)
+			return err
 		}
-		m.settle(b, failures, err)
 	}
+}
+
+func (m *Mount) putBack(b []queued) {
+	m.lock()
+	defer m.mu.Unlock()
+	m.queue = append(b, m.queue...)
 }
 
 // carry brings a batch into the log, again where the entry it came into was full.
 func (m *Mount) carry(ctx context.Context, b meta.Batch) (failures []meta.Failure, err error) {
-	for range 100 {
+	for range carryTries {
 		if failures, err = m.below.Carry(ctx, b); !errors.Is(err, fault.Busy) {
 			break
 		}
@@ -86,12 +107,12 @@ func (m *Mount) carry(ctx context.Context, b meta.Batch) (failures []meta.Failur
 	return failures, err
 }
 
-// take takes a batch from the queue.
-func (m *Mount) take() []queued {
-	m.mu.Lock()
+// take takes a batch of at most so many ops from the queue.
+func (m *Mount) take(most int) []queued {
+	m.lock()
 	defer m.mu.Unlock()
 	n, keys, bytes := 0, 0, 0
-	for n < len(m.queue) && n < meta.BatchMax {
+	for n < len(m.queue) && n < most {
 		q := m.queue[n]
 		keys += len(q.keys) + 8 // besides its inodes' own keys: counters, orphans, grants, what is freed
 		bytes += q.bytes
@@ -105,9 +126,28 @@ func (m *Mount) take() []queued {
 	return b
 }
 
-// settle drops what lay over the state and is in it now.
-func (m *Mount) settle(b []queued, failures []meta.Failure, all error) {
-	m.mu.Lock()
+// settle drops what lay over the state and is in it now, and tells of what was refused.
+func (m *Mount) settle(b []queued, failures []meta.Failure) {
+	refused := m.drop(b, failures)
+	for _, r := range refused {
+		m.o.Log.Error("a change made here was refused: this mount was cut off, and its directories were given away",
+			"op", describe(r.op), "err", r.err)
+		if m.o.Refused != nil {
+			for _, ino := range r.inos {
+				m.o.Refused(ino, r.err)
+			}
+		}
+	}
+}
+
+// refusal is an op that was done here and is not in the log.
+type refusal struct {
+	queued
+	err error
+}
+
+func (m *Mount) drop(b []queued, failures []meta.Failure) (refused []refusal) {
+	m.lock()
 	defer m.mu.Unlock()
 	last := b[len(b)-1].n
 	for _, q := range b {
@@ -122,24 +162,19 @@ func (m *Mount) settle(b []queued, failures []meta.Failure, all error) {
 				delete(m.touched, ino)
 			}
 		}
-	}
-	if all != nil {
-		m.failed, m.failure = all, last
-		m.o.Log.Error("changes made here were refused", "ops", len(b), "err", all)
-	}
-	for i := range b {
-		var err error
-		if at := slices.IndexFunc(failures, func(f meta.Failure) bool { return f.At == i }); at >= 0 {
-			err = failures[at].Err
+		if o, ok := q.op.(meta.Create); ok {
+			if h := m.held[o.Ino]; h != nil && !h.sure { // the directory's layout is another by now, or it was refused
+				delete(m.held, o.Ino)
+			}
 		}
-		if _, commit := b[i].op.(meta.Commit); commit && errors.Is(err, fault.Stale) {
+	}
+	for _, f := range failures {
+		q := b[f.At]
+		if _, commit := q.op.(meta.Commit); commit && errors.Is(f.Err, fault.Stale) {
 			continue // the file is gone, and nobody can miss its bytes
 		}
-		if err != nil {
-			m.failed, m.failure = err, b[i].n
-			m.o.Log.Error("a change made here was refused: this mount was cut off, and its directories were given away",
-				"op", describe(b[i].op), "err", err)
-		}
+		m.failed, m.failure = f.Err, q.n
+		refused = append(refused, refusal{q, f.Err})
 	}
 	if m.o.Journal != nil {
 		tickets := make([]journal.Ticket, len(b))
@@ -154,12 +189,13 @@ func (m *Mount) settle(b []queued, failures []meta.Failure, all error) {
 	}
 	close(m.moved)
 	m.moved = make(chan struct{})
+	return refused
 }
 
 // until waits until op n, and all before it, are in the state.
 func (m *Mount) until(ctx context.Context, n uint64) error {
 	for {
-		m.mu.Lock()
+		m.lock()
 		done, moved := m.applied >= n, m.moved
 		m.mu.Unlock()
 		if done {
@@ -175,13 +211,13 @@ func (m *Mount) until(ctx context.Context, n uint64) error {
 // Settle returns when all that was done here before is in the log, and in the state. An error says that some of it was refused
 // there.
 func (m *Mount) Settle(ctx context.Context) error {
-	m.mu.Lock()
+	m.lock()
 	from, n := m.applied, m.last
 	m.mu.Unlock()
 	if err := m.until(ctx, n); err != nil {
 		return err
 	}
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	if m.failure > from && m.failure <= n {
 		return m.failed
@@ -192,7 +228,7 @@ func (m *Mount) Settle(ctx context.Context) error {
 // giveUpIdle gives up what nobody has touched for long, so that others need not ask for it.
 func (m *Mount) giveUpIdle(ctx context.Context) {
 	for {
-		inos := m.idle(idleAfter, meta.ListMax)
+		inos := m.claim(idleAfter, meta.ListMax)
 		if len(inos) == 0 {
 			return
 		}
@@ -208,34 +244,52 @@ func (m *Mount) giveUpIdle(ctx context.Context) {
 
 // GiveUp gives up ino for another mount, and with it what has been quiet for a while: who looks at one will look at more.
 func (m *Mount) GiveUp(ctx context.Context, ino meta.Ino) error {
-	inos := append([]meta.Ino{ino}, m.idle(quietAfter, meta.ListMax-1)...)
+	m.Ending(ino)
+	inos := append([]meta.Ino{ino}, m.claim(quietAfter, meta.ListMax-1)...)
 	_, err := m.ApplyEarly(ctx, m.endOf(inos))
 	return err
 }
 
 func (m *Mount) endOf(inos []meta.Ino) meta.EndGrant {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	return meta.EndGrant{Session: m.session, Inos: inos}
 }
 
-// idle returns up to limit inodes that nothing was done to for so long.
-func (m *Mount) idle(long time.Duration, limit int) []meta.Ino {
+// claim marks up to limit inodes that nothing was done to for so long as ending, and returns them. What is in use is spared: it is
+// asked only once nothing new can be done here.
+func (m *Mount) claim(long time.Duration, limit int) (claimed []meta.Ino) {
 	then := m.o.Now().Add(-long)
-	m.mu.Lock()
-	var out []meta.Ino
+	m.lock()
 	for ino, h := range m.held {
 		if !h.ending && h.at.Before(then) && m.touched[ino] == 0 && m.busy[ino] == 0 {
-			if out = append(out, ino); len(out) >= 2*limit {
+			h.ending = true
+			if claimed = append(claimed, ino); len(claimed) >= limit {
 				break
 			}
 		}
 	}
 	m.mu.Unlock()
-	if m.o.InUse != nil {
-		out = slices.DeleteFunc(out, m.o.InUse)
+	if m.o.InUse == nil {
+		return claimed
 	}
-	return out[:min(len(out), limit)]
+	var used []meta.Ino
+	claimed = slices.DeleteFunc(claimed, func(ino meta.Ino) bool {
+		in := m.o.InUse(ino)
+		if in {
+			used = append(used, ino)
+		}
+		return in
+	})
+	m.lock()
+	defer m.mu.Unlock()
+	for _, ino := range used {
+		if h := m.held[ino]; h != nil {
+			h.ending = false
+			h.at = m.o.Now() // others have their turn first, the next time
+		}
+	}
+	return claimed
 }
 
 func describe(op meta.Op) string {

@@ -1,7 +1,10 @@
 package meta
 
 import (
+	"slices"
+
 	"dfs/blockstore/kv"
+	"dfs/cluster"
 	"dfs/cluster/fault"
 	"dfs/cluster/state"
 	"dfs/net/wire"
@@ -43,14 +46,26 @@ func GrantsOf(r kv.Reader, session uint64) (inos []Ino, err error) {
 	return inos, err
 }
 
-// Journals returns the sessions whose batches may have more to come, from a journal at least: what they placed is not to be swept.
-func (v *Image) Journals() (sessions []uint64, err error) {
-	err = v.r.Scan(prefix('q'), nil, func(k, _ []byte) bool {
-		sessions = append(sessions, number(k, 2))
+// Journal says that a session's batches may have more to come, from a journal at least.
+type Journal struct {
+	Session uint64
+	Peer    cluster.PeerID // whose it is
+}
+
+// Journals returns those there are: what their sessions placed is not to be swept.
+func (v *Image) Journals() (js []Journal, err error) {
+	err = v.r.Scan(prefix('q'), nil, func(k, b []byte) bool {
+		j := Journal{Session: number(k, 2)}
+		if len(b) == uptoLen+len(j.Peer) {
+			j.Peer = cluster.PeerID(b[uptoLen:])
+		}
+		js = append(js, j)
 		return true
 	})
-	return sessions, err
+	return js, err
 }
+
+const uptoLen = 8 // then the peer
 
 // UptoOf returns the number of the newest op of session's batches that is in the state r; 0 if none is.
 func UptoOf(r kv.Reader, session uint64) (uint64, error) {
@@ -88,18 +103,33 @@ func FailuresOf(raw []byte) ([]Failure, error) {
 // applyBatch applies the ops of a Batch one by one. An error is that of all of it.
 func applyBatch(tx state.Tx, c state.Context, b Batch) ([]byte, any, error) {
 	key := uptoKey(b.For)
-	if v, _, err := tx.Get(key); err != nil {
+	known, _, err := tx.Get(key)
+	if err != nil {
 		return nil, nil, err
-	} else if b.Upto > 0 && number(v, 0) >= b.Upto {
+	}
+	if b.Upto > 0 && number(known, 0) >= b.Upto {
 		return wire.AppendUint(nil, 0), nil, nil // it was applied before, under another session
 	}
+	peer := known[min(uptoLen, len(known)):]
+	if !b.Peer.IsZero() {
+		peer = b.Peer[:]
+	}
+	done := number(known, 0) // a part of it, with others, when nobody heard of that
+	first := b.Upto - uint64(len(b.Ops))
 	sum := Change{Index: c.Index, Session: c.Session, Local: true}
 	var failed []Failure
 	for i, op := range b.Ops {
+		if b.Upto > 0 && first+uint64(i)+1 <= done {
+			continue
+		}
 		one := c
 		one.Op = 1<<31 | c.Op<<12 | uint32(i)
 		l := &Layer{below: tx}
-		_, ch, err := applyOne(l, one, op)
+		var ch *Change
+		err := fence(l, op, b.For, c.Session)
+		if err == nil {
+			_, ch, err = applyOne(l, one, op)
+		}
 		if err != nil { // of the store too: then the replica stops, whatever is answered
 			failed = append(failed, Failure{i, err})
 			sum.Refused = true
@@ -120,11 +150,10 @@ func applyBatch(tx state.Tx, c state.Context, b Batch) ([]byte, any, error) {
 		sum.Local = sum.Local && ch.Local
 		sum.add(ch)
 	}
-	var err error
 	if b.Upto == 0 {
 		err = tx.Delete(key)
 	} else {
-		err = tx.Set(key, be(nil, b.Upto))
+		err = tx.Set(key, append(be(nil, b.Upto), peer...))
 	}
 	if err != nil {
 		return nil, nil, err
@@ -134,4 +163,25 @@ func applyBatch(tx state.Tx, c state.Context, b Batch) ([]byte, any, error) {
 		out = wire.AppendBytes(wire.AppendUint(out, uint64(f.At)), state.EncodeResult(nil, f.Err))
 	}
 	return out, sum.orNil(), nil
+}
+
+// fence refuses an op on bytes that somebody else has written since the sessions' mount had them to itself.
+func fence(r reader, op Op, sessions ...uint64) error {
+	var ino Ino
+	switch op := op.(type) {
+	case Commit:
+		ino = op.Ino
+	case SetAttr:
+		if op.Mask&SetSize == 0 {
+			return nil
+		}
+		ino = op.Ino
+	default:
+		return nil
+	}
+	n, ok, err := getInode(r, ino)
+	if err != nil || !ok || n.Writer == 0 || slices.Contains(sessions, n.Grant) || slices.Contains(sessions, n.Writer) {
+		return err
+	}
+	return fault.New("batch", fault.Conflict, "inode %d was written by another mount since", ino)
 }

@@ -196,8 +196,8 @@ const (
 
 // Rename moves a name, replacing what the new one named. The rules of rename(2) hold: files replace files, empty
 // directories replace directories, two names of one inode are left alone, a directory never moves below itself. Ino is what
-// the old name must mean; 0 anything.
-// fault.NotExist, Exist (NoReplace), NotDir, IsDir, NotEmpty, Loop.
+// the old name must mean, Over what the new one must; 0 anything, Nothing nothing.
+// fault.NotExist, Exist (NoReplace), NotDir, IsDir, NotEmpty, Loop; Conflict (Over).
 type Rename struct {
 	OldDir  Ino
 	OldName string
@@ -206,7 +206,11 @@ type Rename struct {
 	Flags   uint32
 	Time    Time
 	Ino     Ino
+	Over    Ino
 }
+
+// Nothing is no inode, where 0 would be any.
+const Nothing = ^Ino(0)
 
 // Bits of SetAttr.Mask.
 const (
@@ -324,13 +328,15 @@ type Reserve struct{ Count uint64 }
 
 // Batch is ops that a mount has carried out already, on inodes that are its own (see fs/delegate): each is applied by itself, in
 // order, and one that fails leaves the others alone; FailuresOf tells of those. Where all of it touched nothing but inodes granted to the
-// session, no kernel but its own can know anything of them (Change.Local).
+// session, no kernel but its own can know anything of them (Change.Local). A batch may come late, when the grants are over: an op on
+// bytes that another session has written since is fault.Conflict.
 // For is the session that began to carry them out; Upto, the number that it gave the last of them, is kept with it, so that
-// no op is applied twice whatever becomes of the session; 0 forgets it.
+// no op is applied twice whatever becomes of the session, and in whichever batches (the ops' numbers have no gaps); 0 forgets it. Peer, of the first batch, says whose session it is.
 type Batch struct {
 	For  uint64
 	Upto uint64
 	Ops  []Op
+	Peer cluster.PeerID
 }
 
 // Bounds of ops. They are part of the format.

@@ -79,7 +79,7 @@ func decodeOp(b []byte) (Op, error) {
 		op = Rmdir{Dir: Ino(d.Uint()), Name: d.String(nameLimit), Time: Time(d.Int()), Ino: expected(d)}
 	case 5:
 		op = Rename{OldDir: Ino(d.Uint()), OldName: d.String(nameLimit), NewDir: Ino(d.Uint()), NewName: d.String(nameLimit),
-			Flags: d.Uint32(), Time: Time(d.Int()), Ino: expected(d)}
+			Flags: d.Uint32(), Time: Time(d.Int()), Ino: expected(d), Over: expected(d)}
 	case 6:
 		op, err = readSetAttr(d)
 	case 7:
@@ -137,6 +137,9 @@ func (o Rename) append(b []byte) []byte {
 	b = wire.AppendString(wire.AppendUint(b, uint64(o.OldDir)), o.OldName)
 	b = wire.AppendString(wire.AppendUint(b, uint64(o.NewDir)), o.NewName)
 	b = wire.AppendInt(wire.AppendUint(b, uint64(o.Flags)), int64(o.Time))
+	if o.Over != 0 {
+		return appendUints(b, uint64(o.Ino), uint64(o.Over))
+	}
 	return appendExpected(b, o.Ino)
 }
 
@@ -234,6 +237,9 @@ func (o Batch) append(b []byte) []byte {
 	for _, op := range o.Ops {
 		b = wire.AppendBytes(b, op.append([]byte{op.op()}))
 	}
+	if !o.Peer.IsZero() {
+		b = append(b, o.Peer[:]...)
+	}
 	return b
 }
 
@@ -248,6 +254,9 @@ func readBatch(d *wire.Reader) (o Batch, err error) {
 			return Batch{}, fault.New("decode op", fault.Invalid, "op %T in a batch", op)
 		}
 		o.Ops = append(o.Ops, op)
+	}
+	if d.Err() == nil && d.Len() > 0 {
+		o.Peer = cluster.PeerID(d.Fixed(len(o.Peer)))
 	}
 	return o, nil
 }

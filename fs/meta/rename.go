@@ -24,6 +24,9 @@ func (a *apply) rename(op Rename) error {
 	if err != nil {
 		return err
 	}
+	if op.Over != 0 && op.Over != Nothing && (!there || place.ino != op.Over) || op.Over == Nothing && there {
+		return fault.New("rename", fault.Conflict, "%q is another by now", op.NewName)
+	}
 	if there && op.Flags == RenameNoReplace {
 		return fault.New("rename", fault.Exist, "%q", op.NewName)
 	}

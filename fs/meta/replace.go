@@ -24,6 +24,9 @@ func (a *apply) replace(op Replace) error {
 	if !sameCover(op.Old, op.New) {
 		return fault.New("replace", fault.Invalid, "new records cover other bytes")
 	}
+	if n.Grant != 0 && !sameSpans(op.Old, op.New) {
+		return fault.New("replace", fault.Conflict, "inode %d is a mount's alone, which may have written on these blocks", n.Ino)
+	}
 	cs, err := loadCuts(a.tx, &n.Inode)
 	if err != nil {
 		return err
@@ -75,6 +78,10 @@ func (a *apply) record(ino Ino, end int64) (record, bool, error) {
 
 // sameCover reports whether two maps cover the same bytes, with tails in the same places.
 func sameCover(x, y extent.Map) bool { return slices.Equal(cover(x), cover(y)) }
+
+func sameSpans(x, y []extent.Extent) bool {
+	return slices.EqualFunc(x, y, func(a, b extent.Extent) bool { return a.Off == b.Off && a.Span == b.Span })
+}
 
 // stretch is bytes without a gap or a tail inside.
 type stretch struct {

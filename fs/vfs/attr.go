@@ -181,6 +181,9 @@ func (f *FS) truncate(ctx context.Context, n *node, s *meta.SetAttr) error {
 		if _, err := f.commit(ctx, n, b); err != nil {
 			return err
 		}
+		n.mu.Lock()
+		f.rekeepLocked(n) // a commit covers what was kept before it, this one excepted
+		n.mu.Unlock()
 	}
 	res, err := f.store.Apply(ctx, *s)
 	if err != nil {

@@ -93,6 +93,9 @@ func (r *recaller) recall(ctx context.Context, f *FS, st meta.Inode) error {
 // the file is nobody's alone.
 func (f *FS) Recall(ctx context.Context, ino meta.Ino) error {
 	f.grants.isCreating(ino)
+	if f.alone != nil {
+		f.alone.Ending(ino) // before the flush: a close after it is not to be put off
+	}
 	n := f.known(ino)
 	if n != nil {
 		defer f.unpin(n)

@@ -45,6 +45,7 @@ func (f *FS) keepLocked(n *node) bool {
 	}
 	id := f.late.kept.Add(1)
 	head := wire.AppendUint(wire.AppendUint(nil, uint64(n.ino)), id)
+	head = wire.AppendUint(head, f.session.Load())
 	head = wire.AppendInt(wire.AppendInt(head, n.extend), int64(n.mtime))
 	head = wire.AppendBytes(head, meta.Encode(n.pending))
 	head = wire.AppendUint(head, uint64(len(runs)))
@@ -73,7 +74,10 @@ func (f *FS) takenLocked(n *node, id uint64) {
 	}
 	t, err := f.o.Journal.Append(KindTaken, wire.AppendUint(wire.AppendUint(nil, uint64(n.ino)), id))
 	if err != nil {
-		f.o.Log.Warn("a file's bytes stay in the journal", "ino", n.ino, "err", err)
+		// Bytes that are old by then must not come back after a crash.
+		f.o.Log.Error("the journal is given up; closing a file waits for the log from now on", "err", err)
+		f.o.Journal.Spoil()
+		n.kept = nil
 		return
 	}
 	for _, x := range n.kept[:k] {
@@ -103,16 +107,39 @@ func (f *FS) rekeepLocked(n *node) {
 	f.takenLocked(n, last)
 }
 
-// ReadTaken returns which records of which file a KindTaken record takes back: those up to id.
-func ReadTaken(body []byte) (ino meta.Ino, id uint64, err error) {
-	d := wire.NewReader(body)
-	ino, id = meta.Ino(d.Uint()), d.Uint()
-	return ino, id, d.Done()
+// TakenBack tells which of the records that earlier daemons left were taken back: a daemon may have left files of several sessions.
+func TakenBack(lefts []journal.Left) (func(journal.Record) bool, error) {
+	taken := map[meta.Ino]uint64{}
+	for _, left := range lefts {
+		for _, r := range left.Records {
+			if r.Kind != KindTaken {
+				continue
+			}
+			ino, id, err := readIDs(r)
+			if err != nil {
+				return nil, err
+			}
+			taken[ino] = max(taken[ino], id)
+		}
+	}
+	return func(r journal.Record) bool {
+		ino, id, err := readIDs(r)
+		return err == nil && id <= taken[ino]
+	}, nil
 }
 
-// ReadKept returns which record of which file a KindKept record is.
-func ReadKept(body []byte) (ino meta.Ino, id uint64, err error) {
-	d := wire.NewReader(body)
+// Kept returns which file's bytes a record has; false if it is none of KindKept.
+func (f *FS) Kept(r journal.Record) (meta.Ino, bool) {
+	if r.Kind != KindKept {
+		return 0, false
+	}
+	ino, _, err := readIDs(r)
+	return ino, err == nil
+}
+
+// readIDs returns whose a record is, and its number, or that of the last one that it takes back.
+func readIDs(r journal.Record) (ino meta.Ino, id uint64, err error) {
+	d := wire.NewReader(r.Body)
 	ino, id = meta.Ino(d.Uint()), d.Uint()
 	return ino, id, d.Err()
 }
@@ -121,7 +148,7 @@ func ReadKept(body []byte) (ino meta.Ino, id uint64, err error) {
 // committed. What was changed by somebody else since is left as it is: fault.Conflict. fault.Stale: the file is gone.
 func (f *FS) Redo(ctx context.Context, session uint64, body []byte) error {
 	d := wire.NewReader(body)
-	ino, _ := meta.Ino(d.Uint()), d.Uint()
+	ino, _, writer := meta.Ino(d.Uint()), d.Uint(), d.Uint()
 	extend, mtime := d.Int(), meta.Time(d.Int())
 	op, err := meta.Decode(d.Bytes(1 << 16))
 	if err != nil {
@@ -150,7 +177,7 @@ func (f *FS) Redo(ctx context.Context, session uint64, body []byte) error {
 	if err != nil {
 		return err
 	}
-	if st.Writer != 0 && st.Writer != session && st.Writer != f.o.Session {
+	if st.Writer != 0 && st.Writer != session && st.Writer != writer && st.Writer != f.session.Load() {
 		return fault.New("journal", fault.Conflict, "inode %d was written by another mount since", ino)
 	}
 	n := f.pin(ino)

@@ -19,10 +19,16 @@ const (
 // late is the files that were closed and are to be flushed in the background, in the order they were closed.
 type late struct {
 	mu      sync.Mutex
-	nodes   []*node // pinned
+	nodes   []closed
 	workers int
 	kept    atomic.Uint64 // records put in the journal
 	full    bool          // the drive is: every close flushes and tells
+}
+
+// closed is a file that waits.
+type closed struct {
+	*node // pinned
+	at    time.Time
 }
 
 // lazy reports whether n's close need not commit.
@@ -40,7 +46,7 @@ func (f *FS) later(n *node) bool {
 		return false
 	}
 	n.mu.Lock()
-	if n.failed > 0 || n.owesLocked() && !f.keepLocked(n) {
+	if n.failed > 0 || len(n.inflight) > 0 || n.owesLocked() && !f.keepLocked(n) {
 		n.mu.Unlock()
 		return false // whoever closes it waits, and is told
 	}
@@ -48,18 +54,18 @@ func (f *FS) later(n *node) bool {
 	n.late = n.late || add
 	n.mu.Unlock()
 	if !add {
-		return true
+		return f.lazy(n) // with a lease still, when it counts
 	}
 	f.mu.Lock()
 	n.refs++
 	f.mu.Unlock()
 	f.late.mu.Lock()
-	f.late.nodes = append(f.late.nodes, n)
+	f.late.nodes = append(f.late.nodes, closed{n, f.o.Now()})
 	f.late.mu.Unlock()
 	if f.dirty.Load() > f.o.DirtyBytes/lateShare {
 		f.flushLate()
 	}
-	return true
+	return f.lazy(n)
 }
 
 // flushLate starts workers if anything is due.
@@ -80,14 +86,9 @@ func (f *FS) flushLate() {
 	}
 }
 
-// due reports whether n's turn has come.
-func (f *FS) due(n *node) bool {
-	if f.dirty.Load() > f.o.DirtyBytes/lateShare {
-		return true
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return f.o.Now().Sub(n.touched) >= lateAfter
+// due reports whether c's turn has come.
+func (f *FS) due(c closed) bool {
+	return f.dirty.Load() > f.o.DirtyBytes/lateShare || f.o.Now().Sub(c.at) >= lateAfter
 }
 
 // lateWorker flushes what is due, one file after the other.
@@ -99,7 +100,7 @@ func (f *FS) lateWorker() {
 			f.late.mu.Unlock()
 			return
 		}
-		n := f.late.nodes[0]
+		n := f.late.nodes[0].node
 		f.late.nodes = f.late.nodes[1:]
 		f.late.mu.Unlock()
 		n.mu.Lock()
@@ -154,4 +155,17 @@ func (f *FS) InUse(ino meta.Ino) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.nodes[ino] != nil
+}
+
+// Refused says that something done to ino and answered as done was refused later: whoever closes or syncs the file next is told.
+func (f *FS) Refused(ino meta.Ino, err error) {
+	n := f.known(ino)
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	n.err = err
+	n.errSeq++
+	n.mu.Unlock()
+	f.unpin(n)
 }

@@ -100,6 +100,8 @@ type Delegation interface {
 	Lazy(ino meta.Ino) bool
 	// Settle returns when everything done before is in the log.
 	Settle(ctx context.Context) error
+	// Ending says that GiveUp of ino follows: nothing more about it is done here.
+	Ending(ino meta.Ino)
 	// GiveUp ends that ino is this mount's alone, after everything done before.
 	GiveUp(ctx context.Context, ino meta.Ino) error
 }
@@ -222,6 +224,7 @@ func New(m meta.Store, b Blocks, c Coherence, o Options) *FS {
 		handles: map[Handle]*handle{},
 	}
 	f.session.Store(o.Session)
+	f.late.kept.Store(uint64(o.Now().UnixNano())) // above those of earlier daemons
 	f.early, _ = m.(Early)
 	f.bound, _ = m.(Bound)
 	f.alone, _ = m.(Delegation)

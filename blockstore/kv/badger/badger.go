@@ -27,6 +27,7 @@ import (
 	bdg "github.com/dgraph-io/badger/v4"
 
 	"dfs/blockstore/dirlock"
+	"dfs/blockstore/disk"
 	"dfs/blockstore/kv"
 	"dfs/cluster/fault"
 )
@@ -90,7 +91,7 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, fault.Wrap("kv open", err)
 	}
 	if o.BootID == "" {
-		o.BootID = bootID(dir)
+		o.BootID = disk.BootID(dir)
 	}
 	lock, err := dirlock.Acquire(dir)
 	if err != nil {

@@ -5,7 +5,10 @@
 // A journal is a few files of records. Each record counts until somebody says Done; the oldest file is dropped once none in it
 // counts any more, so that the journal is as long as what is under way, and empty after a clean end.
 //
-// On disk: "dfsj", a version, the session (8 bytes, little-endian), CRC-32C of these (4), then records: length of the body (4), CRC-32C of the rest (4), kind (1),
+// It is not synced, so what another run of the machine wrote may have holes: that is not believed. A journal whose disk fails is given
+// up (Spoil), because a record that says that others do not count any more must never be the one that is missing.
+//
+// On disk: "dfsj", a version, the session and a sum of the boot's name (8 bytes each, little-endian), CRC-32C of these (4), then records: length of the body (4), CRC-32C of the rest (4), kind (1),
 // body. A record that is cut short or does not match ends its file.
 package journal
 
@@ -14,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"hash/fnv"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -27,13 +31,14 @@ import (
 )
 
 const (
-	version    = 1
-	headLen    = 4 + 1 + 8 + 4
+	version    = 2
+	headLen    = 4 + 1 + 8 + 8 + 4
 	recordLen  = 4 + 4 + 1
 	bodyMax    = 4 << 20
 	rotateAt   = 8 << 20   // a file is not continued beyond
 	trimAt     = 256 << 10 // a file in which nothing counts is begun anew beyond
 	defaultMax = 256 << 20
+	smallMax   = 64 // records of up to so many bytes find room beyond Options.Max: those that take others back
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -52,7 +57,8 @@ type Left struct {
 
 // Options of a Journal. The zero value works.
 type Options struct {
-	Max int64 // bytes of all files; default 256 MiB
+	Max  int64  // bytes of all files; default 256 MiB
+	Boot string // names the run of the machine; "": what was left is never believed
 }
 
 // Journal is the journal of one session. Safe for concurrent use.
@@ -67,6 +73,7 @@ type Journal struct {
 	size    int64
 	buf     []byte
 	old     []string // files of earlier sessions
+	spoilt  bool
 }
 
 type file struct {
@@ -79,7 +86,8 @@ type file struct {
 // Ticket is a record that counts.
 type Ticket struct{ in *file }
 
-// Open opens the journal in dir, which is made if it is not there, for a new session. What earlier ones left stays there until Forget.
+// Open opens the journal in dir, which is made if it is not there, for a new session. What earlier ones left stays there until
+// Forget; of sessions in another run of the machine there are no records.
 func Open(dir string, session uint64, o Options) (*Journal, []Left, error) {
 	if o.Max == 0 {
 		o.Max = defaultMax
@@ -101,9 +109,12 @@ func Open(dir string, session uint64, o Options) (*Journal, []Left, error) {
 		if err != nil {
 			return nil, nil, fault.Because("journal", fault.KindOf(err), err)
 		}
-		s, rs, ok := parse(b)
+		s, boot, rs, ok := parse(b)
+		if o.Boot == "" || boot != bootSum(o.Boot) {
+			rs = nil
+		}
 		switch {
-		case !ok || len(rs) == 0:
+		case !ok:
 		case len(left) > 0 && left[len(left)-1].Session == s:
 			left[len(left)-1].Records = append(left[len(left)-1].Records, rs...)
 		default:
@@ -132,11 +143,12 @@ func (j *Journal) names() (ns []int, err error) {
 }
 
 // parse reads a file as far as it is whole.
-func parse(b []byte) (session uint64, rs []Record, ok bool) {
-	if len(b) < headLen || string(b[:4]) != "dfsj" || b[4] != version || binary.LittleEndian.Uint32(b[13:]) != crc32.Checksum(b[:13], castagnoli) {
-		return 0, nil, false
+func parse(b []byte) (session, boot uint64, rs []Record, ok bool) {
+	const sum = headLen - 4
+	if len(b) < headLen || string(b[:4]) != "dfsj" || b[4] != version || binary.LittleEndian.Uint32(b[sum:]) != crc32.Checksum(b[:sum], castagnoli) {
+		return 0, 0, nil, false
 	}
-	session = binary.LittleEndian.Uint64(b[5:])
+	session, boot = binary.LittleEndian.Uint64(b[5:]), binary.LittleEndian.Uint64(b[13:])
 	for b = b[headLen:]; len(b) >= recordLen; {
 		n := int(binary.LittleEndian.Uint32(b))
 		if n > bodyMax || len(b) < recordLen+n || binary.LittleEndian.Uint32(b[4:]) != crc32.Checksum(b[8:recordLen+n], castagnoli) {
@@ -145,7 +157,13 @@ func parse(b []byte) (session uint64, rs []Record, ok bool) {
 		rs = append(rs, Record{Kind: b[8], Body: b[recordLen : recordLen+n]})
 		b = b[recordLen+n:]
 	}
-	return session, rs, true
+	return session, boot, rs, true
+}
+
+func bootSum(name string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return h.Sum64()
 }
 
 // Forget drops what earlier sessions left behind.
@@ -171,12 +189,15 @@ func (j *Journal) Append(kind byte, parts ...[]byte) (Ticket, error) {
 	for _, p := range parts {
 		n += len(p)
 	}
-	if n > bodyMax || j.size+int64(n) > j.o.Max {
-		return Ticket{}, fault.New("journal", fault.NoSpace, "%d bytes wait for the log", j.size)
+	if j.spoilt {
+		return Ticket{}, fault.New("journal", fault.ReadOnly, "its disk has failed")
 	}
 	f, err := j.current()
 	if err != nil {
 		return Ticket{}, err
+	}
+	if n > bodyMax || n > smallMax && j.size+int64(n) > j.o.Max {
+		return Ticket{}, fault.New("journal", fault.NoSpace, "%d bytes wait for the log", j.size)
 	}
 	b := append(j.buf[:0], 0, 0, 0, 0, 0, 0, 0, 0, kind)
 	for _, p := range parts {
@@ -208,7 +229,7 @@ func kindOf(err error) fault.Kind {
 func (j *Journal) current() (*file, error) {
 	if k := len(j.files); k > 0 {
 		f := j.files[k-1]
-		if k == 1 && f.open == 0 && f.size > trimAt {
+		if k == 1 && f.open == 0 && f.size > min(trimAt, j.o.Max/2) {
 			if err := f.f.Truncate(headLen); err != nil {
 				return nil, fault.Because("journal", kindOf(err), err)
 			}
@@ -225,6 +246,7 @@ func (j *Journal) current() (*file, error) {
 		return nil, fault.Because("journal", kindOf(err), err)
 	}
 	head := binary.LittleEndian.AppendUint64(append([]byte("dfsj"), version), j.session)
+	head = binary.LittleEndian.AppendUint64(head, bootSum(j.o.Boot))
 	head = binary.LittleEndian.AppendUint32(head, crc32.Checksum(head, castagnoli))
 	if _, err := f.WriteAt(head, 0); err != nil {
 		f.Close()
@@ -261,6 +283,29 @@ func (j *Journal) drop() {
 		f.f.Close()
 		os.Remove(f.path) // one that stays is found at the next start, and says nothing new
 	}
+}
+
+// Spoil gives the journal up: nothing in it counts any more, and it takes nothing.
+func (j *Journal) Spoil() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.spoilt = true
+	for _, f := range j.files {
+		_ = f.f.Truncate(0)
+		f.f.Close()
+		os.Remove(f.path)
+	}
+	j.files, j.size = nil, 0
+}
+
+// Open returns how many records count.
+func (j *Journal) Open() (n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, f := range j.files {
+		n += f.open
+	}
+	return n
 }
 
 // Size returns the bytes of all files.

@@ -30,7 +30,7 @@ func add(t *testing.T, j *Journal, kind byte, text string) Ticket {
 
 func TestWhatCountsIsFoundAgain(t *testing.T) {
 	dir := t.TempDir()
-	j, left := mustOpen(t, dir, 7, Options{})
+	j, left := mustOpen(t, dir, 7, Options{Boot: "this"})
 	if len(left) != 0 {
 		t.Fatalf("an empty directory left %v", left)
 	}
@@ -38,7 +38,7 @@ func TestWhatCountsIsFoundAgain(t *testing.T) {
 	add(t, j, 2, "")
 	add(t, j, 1, "ccc")
 	// The process dies here: nothing is closed.
-	next, left := mustOpen(t, dir, 8, Options{})
+	next, left := mustOpen(t, dir, 8, Options{Boot: "this"})
 	if len(left) != 1 || left[0].Session != 7 || len(left[0].Records) != 3 {
 		t.Fatalf("left %v", left)
 	}
@@ -51,7 +51,7 @@ func TestWhatCountsIsFoundAgain(t *testing.T) {
 	if err := next.Forget(); err != nil {
 		t.Fatal(err)
 	}
-	_, left = mustOpen(t, dir, 9, Options{})
+	_, left = mustOpen(t, dir, 9, Options{Boot: "this"})
 	if len(left) != 1 || left[0].Session != 8 || len(left[0].Records) != 1 {
 		t.Fatalf("after Forget: %v", left)
 	}
@@ -59,7 +59,7 @@ func TestWhatCountsIsFoundAgain(t *testing.T) {
 
 func TestNothingIsLeftOfWhatIsDone(t *testing.T) {
 	dir := t.TempDir()
-	j, _ := mustOpen(t, dir, 7, Options{})
+	j, _ := mustOpen(t, dir, 7, Options{Boot: "this"})
 	text := string(make([]byte, 1<<20))
 	for range 40 { // five files
 		j.Done(add(t, j, 1, text))
@@ -78,13 +78,13 @@ func TestNothingIsLeftOfWhatIsDone(t *testing.T) {
 // A record may take back one of an older file, so an older file goes first.
 func TestFilesGoInOrder(t *testing.T) {
 	dir := t.TempDir()
-	j, _ := mustOpen(t, dir, 7, Options{})
+	j, _ := mustOpen(t, dir, 7, Options{Boot: "this"})
 	stays := add(t, j, 1, "counts")
 	text := string(make([]byte, 1<<20))
 	for range 20 {
 		j.Done(add(t, j, 2, text))
 	}
-	_, left := mustOpen(t, dir, 8, Options{})
+	_, left := mustOpen(t, dir, 8, Options{Boot: "this"})
 	if len(left) != 1 || len(left[0].Records) != 21 {
 		t.Fatalf("%d records behind one that counts", len(left[0].Records))
 	}
@@ -96,7 +96,7 @@ func TestFilesGoInOrder(t *testing.T) {
 
 func TestATornRecordEndsItsFile(t *testing.T) {
 	dir := t.TempDir()
-	j, _ := mustOpen(t, dir, 7, Options{})
+	j, _ := mustOpen(t, dir, 7, Options{Boot: "this"})
 	add(t, j, 1, "whole")
 	add(t, j, 1, "torn")
 	path := filepath.Join(dir, "journal.00000000")
@@ -110,7 +110,7 @@ func TestATornRecordEndsItsFile(t *testing.T) {
 		flipped := bytes.Clone(b)
 		flipped[n] ^= 1
 		for _, b := range [][]byte{cutOff, flipped} {
-			_, rs, _ := parse(b)
+			_, _, rs, _ := parse(b)
 			switch {
 			case len(rs) > 1, len(rs) == 1 && string(rs[0].Body) != "whole":
 				t.Fatalf("byte %d: read %v", n, rs)
@@ -122,7 +122,7 @@ func TestATornRecordEndsItsFile(t *testing.T) {
 }
 
 func TestItHasABound(t *testing.T) {
-	j, _ := mustOpen(t, t.TempDir(), 7, Options{Max: 1000})
+	j, _ := mustOpen(t, t.TempDir(), 7, Options{Max: 1000, Boot: "this"})
 	k := add(t, j, 1, string(make([]byte, 900)))
 	if _, err := j.Append(1, make([]byte, 200)); !errors.Is(err, fault.NoSpace) {
 		t.Fatalf("beyond the bound: %v", err)
@@ -132,7 +132,7 @@ func TestItHasABound(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	dir := f.TempDir()
-	j, _, err := Open(dir, 7, Options{})
+	j, _, err := Open(dir, 7, Options{Boot: "this"})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package badger
+package disk
 
 import (
 	"fmt"
@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bootID returns the kernel's random id of this boot, and which mount of a file system dir lies on; or "". A disk that
+// BootID returns the kernel's random id of this boot, and which mount of a file system dir lies on; or "". A disk that
 // was unplugged, or a file system that stopped, loses what was not synced although the kernel lives on: it comes back as
 // another mount. (A mount namespace of one's own is another mount as well; that costs a replay.)
-func bootID(dir string) string {
+func BootID(dir string) string {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""
