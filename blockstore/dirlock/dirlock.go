@@ -5,6 +5,7 @@
 package dirlock
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -38,5 +39,5 @@ func (l *Lock) Release() error {
 	}
 	f := l.f
 	l.f = nil
-	return fault.Wrap("unlock directory", f.Close())
+	return fault.Wrap("unlock directory", errors.Join(unlock(f), f.Close()))
 }
