@@ -142,7 +142,12 @@ func (n *Node) Metrics() []admin.Metric {
 	}
 	out = append(out, n.replicaMetrics()...)
 	if n.fs != nil {
-		out = append(out, admin.Metric{Name: "dfs_dirty_bytes", Help: "Bytes written here and not yet placed.", Value: float64(n.fs.Dirty())})
+		alone := n.alone.Status()
+		out = append(out,
+			admin.Metric{Name: "dfs_dirty_bytes", Help: "Bytes written here and not yet placed.", Value: float64(n.fs.Dirty())},
+			admin.Metric{Name: "dfs_delegated_inodes", Help: "Inodes this mount has to itself.", Value: float64(alone.Held)},
+			admin.Metric{Name: "dfs_delegated_queue", Help: "Changes made in them that are not in the log yet.", Value: float64(alone.Queue)},
+			admin.Metric{Name: "dfs_journal_bytes", Help: "Size of the journal of those.", Value: float64(n.journal.Size())})
 	}
 	for _, p := range n.roster.view().Peers {
 		s := n.pool.Stats(p.ID)
