@@ -158,3 +158,29 @@ func TestKilledWhileAlone(t *testing.T) {
 	}
 	c.WaitHealthy()
 }
+
+// What a daemon had to itself, however much, is everybody's again after it was killed and started anew at once, before anybody missed it.
+func TestNothingStaysADeadDaemonsOwn(t *testing.T) {
+	c := harness.Start(t, 3, harness.Options{})
+	p := c.Peer(2)
+	const files = 3000
+	dir := p.Path("many")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range files {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.Kill()
+	p.Restart()
+	for _, q := range []*harness.Peer{p, c.Peer(1)} {
+		for i := 0; i < files; i += 50 {
+			if err := os.WriteFile(q.Path("many", fmt.Sprint(i)), []byte("text"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c.WaitHealthy()
+}

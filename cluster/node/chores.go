@@ -11,6 +11,7 @@ import (
 	"dfs/cluster"
 	"dfs/cluster/gossip"
 	"dfs/cluster/state"
+	"dfs/fs/meta"
 	"dfs/fs/mount"
 	"dfs/fs/repair"
 )
@@ -258,13 +259,36 @@ func (n *Node) lapse() {
 
 // freeGrants ends the grants of mounts that hold no lease.
 func (n *Node) freeGrants(ctx context.Context) {
-	sessions, err := n.sessions(ctx)
+	over, err := n.overGrants()
 	if err == nil {
-		err = n.keeper.EndGrants(ctx, n.lost(sessions))
+		err = n.keeper.EndGrants(ctx, over)
 	}
 	if err != nil && ctx.Err() == nil && !errors.Is(err, errFetching) {
 		n.log.Warn("grants of lost mounts are not ended", "err", err)
 	}
+}
+
+// overGrants returns the sessions whose grants are to end: those of mounts that hold no lease, and what is left of sessions that are
+// over, whose grants may have been too many for one entry.
+func (n *Node) overGrants() ([]uint64, error) {
+	r, at := n.machine.At(0) // one state: a session that is missing in it holds nothing that counts
+	v := meta.NewView(r, at)
+	defer v.Close()
+	if at == 0 {
+		return nil, errFetching
+	}
+	sessions, err := state.NewView(r).Sessions()
+	if err != nil {
+		return nil, err
+	}
+	over := n.lost(sessions)
+	grantees, err := v.Grantees()
+	for _, id := range grantees {
+		if !slices.ContainsFunc(sessions, func(s state.Session) bool { return s.ID == id }) {
+			over = append(over, id)
+		}
+	}
+	return over, err
 }
 
 // raise makes copies of what lacks some, and returns of how many extents.

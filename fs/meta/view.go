@@ -211,6 +211,19 @@ func (v *Image) GrantsOf(session uint64, after Ino, limit int) ([]Ino, error) {
 	return v.inos(grantsOf(session), grantKey(session, after+1), 10, limit)
 }
 
+// Grantees returns the sessions that hold grants.
+func (v *Image) Grantees() (sessions []uint64, err error) {
+	for from, more := grantKey(0, 0), true; more && err == nil; {
+		more = false
+		err = v.r.Scan(prefix('g'), from, func(k, _ []byte) bool {
+			s := number(k, 2)
+			sessions, from, more = append(sessions, s), grantKey(s+1, 0), s+1 != 0
+			return false
+		})
+	}
+	return sessions, err
+}
+
 func (v *Image) inos(prefix, from []byte, at, limit int) (list []Ino, err error) {
 	err = v.r.Scan(prefix, from, func(k, _ []byte) bool {
 		if len(list) >= limit {

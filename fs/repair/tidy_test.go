@@ -3,6 +3,7 @@ package repair_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"dfs/blockstore/faulty"
@@ -287,6 +288,9 @@ func TestGrantsOfLostMountsEnd(t *testing.T) {
 	r := newRig(t, 1)
 	for i := range 3 {
 		r.do(meta.Create{Dir: meta.Root, Name: fmt.Sprint(i), Type: meta.File, Grant: true})
+	}
+	if list, err := r.image().Grantees(); err != nil || !slices.Equal(list, []uint64{1}) {
+		t.Fatalf("sessions with grants: %v, %v", list, err)
 	}
 	if err := r.EndGrants(ctx, []uint64{7}); err != nil || r.proposed() != 0 {
 		t.Fatalf("%d ops for a session without grants, %v", r.proposed(), err)
