@@ -41,6 +41,7 @@ func serveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		boundHeap(os.LookupEnv)
 		cfg.Version = version
 		cfg.OldKernel = os.Getenv("DFS_FORCE_OLD_KERNEL") == "1"
 		if err := cfg.readTuning(os.LookupEnv); err != nil {

@@ -23,7 +23,7 @@ func Open(d disk.Disk, id string, o Options) (*Log, error) {
 		o.SegmentBytes = 16 << 20
 	}
 	if o.CacheBytes == 0 {
-		o.CacheBytes = 32 << 20
+		o.CacheBytes = 8 << 20
 	}
 	o.SegmentBytes = max(o.SegmentBytes, 1<<10)
 	lock, err := d.Lock()

@@ -73,7 +73,7 @@ const (
 // Options of a Log. The zero value works.
 type Options struct {
 	SegmentBytes int64 // size of a segment file; 0: 16 MiB. At least 1 KiB
-	CacheBytes   int64 // data of entries kept in memory; 0: 32 MiB
+	CacheBytes   int64 // data of entries kept in memory; 0: 8 MiB, as much as is on its way to a follower
 }
 
 // Log is an open log. Save, Compact and Close are for one goroutine; the rest is safe for concurrent use.
