@@ -70,6 +70,7 @@ func (s *stalls) String() string {
 type load struct {
 	t    *testing.T
 	pace time.Duration // between steps; 10 ms at least
+	tag  string        // what the names of its files begin with
 
 	mu    sync.Mutex
 	files map[string]int // by name, seed and size of what was closed
@@ -77,6 +78,8 @@ type load struct {
 }
 
 func newLoad(t *testing.T) *load { return &load{t: t, files: map[string]int{}} }
+
+func (l *load) name(n int) string { return fmt.Sprintf("%sfile-%d", l.tag, n) }
 
 // size of the file with a number: mostly small, some of several windows.
 func sizeOf(n int) int {
@@ -114,7 +117,7 @@ func (l *load) start(peers ...*harness.Peer) (end func() *stalls) {
 		other := peers[(k+1)%len(peers)]
 		run(func(int) error { return l.copyIn(s, p) })
 		run(func(i int) error { return l.readOne(s, p, i) })
-		run(func(i int) error { return rename(s, p, other, fmt.Sprintf("dir-%d-%d", k, i%5)) })
+		run(func(i int) error { return rename(s, p, other, fmt.Sprintf("%sdir-%d-%d", l.tag, k, i%5)) })
 	}
 	return func() *stalls {
 		cancel()
@@ -128,7 +131,7 @@ func (l *load) copyIn(s *stalls, p *harness.Peer) error {
 	n := l.next
 	l.next++
 	l.mu.Unlock()
-	name, data := fmt.Sprintf("file-%d", n), content(uint64(n), sizeOf(n))
+	name, data := l.name(n), content(uint64(n), sizeOf(n))
 	var f *os.File
 	err := s.of("create", func() (err error) {
 		f, err = os.OpenFile(p.Path(name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
@@ -169,7 +172,7 @@ func (l *load) readOne(s *stalls, p *harness.Peer, i int) error {
 			back = rand.IntN(min(l.next, 8))
 		}
 		n = l.next - 1 - back
-		if _, closed := l.files[fmt.Sprintf("file-%d", n)]; !closed {
+		if _, closed := l.files[l.name(n)]; !closed {
 			n = -1
 		}
 	}
@@ -181,7 +184,7 @@ func (l *load) readOne(s *stalls, p *harness.Peer, i int) error {
 }
 
 func (l *load) check(s *stalls, p *harness.Peer, n int) error {
-	path := p.Path(fmt.Sprintf("file-%d", n))
+	path := p.Path(l.name(n))
 	var f *os.File
 	if err := s.of("open", func() (err error) { f, err = os.Open(path); return err }); err != nil {
 		return err
@@ -246,7 +249,9 @@ func (l *load) same(peers []*harness.Peer) {
 		}
 		got := harness.Tree{}
 		for _, e := range entries {
-			got[e.Name()] = ""
+			if strings.HasPrefix(e.Name(), l.tag) {
+				got[e.Name()] = ""
+			}
 		}
 		harness.Same(l.t, p.Mount, got, want)
 		s := &stalls{worst: map[string]time.Duration{}}

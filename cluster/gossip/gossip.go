@@ -55,6 +55,7 @@ type Gossip struct {
 	o         Options
 	transport *transport
 	changed   chan struct{} // capacity 1
+	urgent    chan struct{} // capacity 1: the report is to be sent now
 
 	mu     sync.Mutex // guards what follows; nothing of memberlist is called under it, which calls us under its own
 	list   *memberlist.Memberlist
@@ -84,7 +85,7 @@ func New(o Options) (*Gossip, error) {
 	if err != nil {
 		return nil, peer.ListenError("--listen", o.Listen, err)
 	}
-	g := &Gossip{o: o, changed: make(chan struct{}, 1), heard: map[cluster.PeerID]*heard{}}
+	g := &Gossip{o: o, changed: make(chan struct{}, 1), urgent: make(chan struct{}, 1), heard: map[cluster.PeerID]*heard{}}
 	g.transport = newTransport(o.Self, packets, g.addrs, g.dial)
 	return g, nil
 }
@@ -153,6 +154,12 @@ func (g *Gossip) config() *memberlist.Config {
 func (g *Gossip) SetReport(r Report) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if r.Unled != g.report.Unled {
+		select {
+		case g.urgent <- struct{}{}:
+		default:
+		}
+	}
 	if r != g.report {
 		g.report, g.fresh = r, true
 	}
@@ -177,7 +184,9 @@ func (g *Gossip) Join(peers ...cluster.PeerID) int {
 
 // announce sends our report whenever it has changed.
 func (g *Gossip) announce(ctx context.Context, list *memberlist.Memberlist) {
-	every(ctx, g.o.Refresh, func() {
+	tick := time.NewTicker(g.o.Refresh)
+	defer tick.Stop()
+	for {
 		g.mu.Lock()
 		fresh := g.fresh
 		g.fresh = false
@@ -185,7 +194,13 @@ func (g *Gossip) announce(ctx context.Context, list *memberlist.Memberlist) {
 		if fresh {
 			list.UpdateNode(g.o.Refresh) // an error says that nobody was told yet: they will be
 		}
-	})
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-g.urgent:
+		}
+	}
 }
 
 // rejoin looks for members that do not answer: all at first, some at once, then one at random each time.

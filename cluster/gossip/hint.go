@@ -24,6 +24,8 @@ type Report struct {
 	Damaged  uint64        // of those: no good replica is left anywhere of some block
 	Free     int64         // bytes left on the disk of its log and state; 0 unknown
 	Trouble  string        // what is wrong with it, in words; "" nothing. At most 100 bytes
+	Unled    bool          // it does not reach the leader. A change of this is sent at once
+	Misses   uint64        // members that others hear, and it does not
 }
 
 // Hint is what is believed of one member.
@@ -59,7 +61,8 @@ func (r Report) append(b []byte) []byte {
 	b = wire.AppendUint(b, r.Bad)
 	b = wire.AppendUint(b, r.Damaged)
 	b = wire.AppendInt(b, r.Free)
-	return wire.AppendString(b, r.Trouble[:min(len(r.Trouble), troubleMax)])
+	b = wire.AppendString(b, r.Trouble[:min(len(r.Trouble), troubleMax)])
+	return wire.AppendUint(wire.AppendBool(b, r.Unled), r.Misses)
 }
 
 // decodeReport reads what append wrote and checks it: negative numbers are fault.Invalid.
@@ -71,6 +74,7 @@ func decodeReport(b []byte) (Report, error) {
 		Stored: r.Int(), Capacity: r.Int(), Reserve: r.Int(),
 		Load: float64(r.Uint()) / 1000, Errors: float64(r.Uint()) / 1000,
 		Latency: time.Duration(r.Int()), Synced: r.Uint(), Bad: r.Uint(), Damaged: r.Uint(), Free: r.Int(), Trouble: r.String(troubleMax),
+		Unled: r.Bool(), Misses: r.Uint(),
 	}
 	if err := r.Err(); err != nil {
 		return Report{}, err

@@ -12,8 +12,8 @@ import (
 func TestReportReadsBack(t *testing.T) {
 	for _, r := range []Report{
 		{},
-		{Addr: "[fd00::1]:9001", Version: "1.2.3", Stored: 1, Capacity: 2, Reserve: 3, Load: 4.5, Errors: 0.125, Latency: time.Second, Synced: 6, Free: 7, Trouble: "its disk is full"},
-		{Stored: math.MaxInt64, Capacity: math.MaxInt64, Reserve: math.MaxInt64, Latency: math.MaxInt64, Synced: math.MaxUint64},
+		{Addr: "[fd00::1]:9001", Version: "1.2.3", Stored: 1, Capacity: 2, Reserve: 3, Load: 4.5, Errors: 0.125, Latency: time.Second, Synced: 6, Free: 7, Trouble: "its disk is full", Unled: true, Misses: 2},
+		{Stored: math.MaxInt64, Capacity: math.MaxInt64, Reserve: math.MaxInt64, Latency: math.MaxInt64, Synced: math.MaxUint64, Misses: math.MaxUint64},
 	} {
 		if got, err := decodeReport(r.append(nil)); err != nil || got != r {
 			t.Errorf("%+v, %v, want %+v", got, err, r)
@@ -28,7 +28,7 @@ func TestReportFits(t *testing.T) {
 	r := Report{
 		Addr: strings.Repeat("a", 1000), Version: strings.Repeat("v", 1000), Stored: math.MaxInt64, Capacity: math.MaxInt64,
 		Reserve: math.MaxInt64, Load: math.Inf(1), Errors: math.NaN(), Latency: math.MaxInt64, Synced: math.MaxUint64,
-		Free: math.MaxInt64, Trouble: strings.Repeat("t", 1000),
+		Free: math.MaxInt64, Trouble: strings.Repeat("t", 1000), Misses: math.MaxUint64,
 	}
 	b := r.append(nil)
 	if len(b) > 512 {

@@ -126,6 +126,8 @@ func (n *Node) say() {
 		Reserve:  n.cfg.Capacity / 100,
 		Load:     load() / float64(runtime.NumCPU()),
 		Synced:   n.synced.Load(),
+		Unled:    n.unled(),
+		Misses:   n.misses(),
 	})
 	n.heard()
 }
@@ -156,7 +158,8 @@ func (n *Node) heard() {
 			n.pool.Reported(id, h.Report.Stored)
 		}
 		all[id] = hints{seen: h.Seen, stored: h.Report.Stored, capacity: h.Report.Capacity, load: h.Report.Load,
-			bad: h.Report.Bad, damaged: h.Report.Damaged, free: h.Report.Free, trouble: h.Report.Trouble}
+			bad: h.Report.Bad, damaged: h.Report.Damaged, free: h.Report.Free, trouble: h.Report.Trouble,
+			unled: h.Report.Unled, misses: h.Report.Misses}
 	}
 	own := n.blocks.Usage()
 	mine := n.healer.Health()
@@ -223,6 +226,7 @@ func (n *Node) lead(ctx context.Context) {
 			n.log.Warn(what, "err", err)
 		}
 	}
+	warn("leadership is not handed over", n.handOver(ctx))
 	warn("voters are not as they should be", n.setVoters(ctx))
 	warn("members that leave cannot go yet", n.parting(ctx))
 	words := n.allWords()

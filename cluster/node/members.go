@@ -16,6 +16,8 @@ type hints struct {
 	damaged  uint64 // of those, hopeless
 	free     int64  // bytes left on the disk of its log and state; 0 unknown
 	trouble  string
+	unled    bool   // it does not reach the leader
+	misses   uint64 // members that others hear, and it does not
 }
 
 // roster is who the members are and what is believed of them. It is the address book of the transport and the source
@@ -102,6 +104,13 @@ func (r *roster) hint(all map[cluster.PeerID]hints) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.hints = all
+}
+
+// allHints returns what is believed of each member. It is not to be changed.
+func (r *roster) allHints() map[cluster.PeerID]hints {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.hints
 }
 
 // addr is the transport's address book.

@@ -78,6 +78,7 @@ type Node struct {
 	leading    atomic.Bool
 	lapsed     chan struct{}                // capacity 1: some mount is certain to hold no lease
 	absent     map[cluster.PeerID]time.Time // voters that are away, and since when; of the leader's chores
+	unledSince map[cluster.PeerID]time.Time // members that others hear and this leader does not; of the leader's chores
 	raising    atomic.Bool                  // copies are being made
 	leaving    atomic.Bool                  // its own Leave is under way, or over
 	synced     atomic.Uint64

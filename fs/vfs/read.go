@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"dfs/blockstore"
 	"dfs/cluster/fault"
@@ -93,10 +94,23 @@ func (f *FS) readUnder(ctx context.Context, h *handle, off int64, p []byte) (int
 		}
 		gone := errors.Is(err, fault.NotExist) || errors.Is(err, fault.Damaged)
 		if !gone || try >= rereadsMax || try > 0 && sameSpans(m, last) {
+			f.tellRead(ctx, n, err)
 			return 0, fault.Wrap("vfs read", err)
 		}
 		last = m
 	}
+}
+
+// readTold is how seldom a read that fails is worth a line: the kernel tries again, and has many at once.
+const readTold = time.Second
+
+// tellRead says why bytes cannot be read: whoever reads them is told no more than that it is so.
+func (f *FS) tellRead(ctx context.Context, n *node, err error) {
+	now, last := int64(f.o.Boot()), f.toldRead.Load()
+	if ctx.Err() != nil || last != 0 && time.Duration(now-last) < readTold || !f.toldRead.CompareAndSwap(last, now) {
+		return
+	}
+	f.o.Log.Warn("read failed", "ino", n.ino, "err", err)
 }
 
 // lay returns what lies over a range of the view at. It is not whole if what is missing in the view has been forgotten here

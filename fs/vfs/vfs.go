@@ -200,14 +200,15 @@ type FS struct {
 	coh    Coherence
 	o      Options
 
-	session atomic.Uint64
-	dirty   atomic.Int64 // bytes charged to all buffers
-	spoilt  atomic.Bool  // written bytes were dropped, which the kernel may still have
-	tasks   tasks
-	ahead   *ahead
-	grants  grants
-	recent  recent
-	late    late
+	session  atomic.Uint64
+	dirty    atomic.Int64 // bytes charged to all buffers
+	spoilt   atomic.Bool  // written bytes were dropped, which the kernel may still have
+	toldRead atomic.Int64 // when a read that failed was last worth a line
+	tasks    tasks
+	ahead    *ahead
+	grants   grants
+	recent   recent
+	late     late
 
 	mu      sync.Mutex
 	nodes   map[meta.Ino]*node

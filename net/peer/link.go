@@ -33,6 +33,7 @@ type pipe struct {
 	mu     sync.Mutex
 	conn   *conn         // the newest; may have ended
 	dial   chan struct{} // closed when the dial in progress is over; nil when there is none
+	began  int64         // when that began; clock
 	fails  int           // dials, or deaths by silence, in a row
 	after  int64         // no dial before; clock
 	failed error         // the last failure
@@ -162,7 +163,7 @@ func (p *pipe) look() (c *conn, dial <-chan struct{}, again bool, err error) {
 		if !p.net.own(func() { p.connect(ctx, done) }) {
 			return nil, nil, false, fault.New("transport", fault.Closed, "stopped")
 		}
-		p.dial = done
+		p.dial, p.began = done, p.net.clock()
 	}
 	return nil, p.dial, p.fails > 0, nil
 }

@@ -165,6 +165,7 @@ func TestAPeerThatComesBackIsFound(t *testing.T) {
 	addr := nets[1].Addr()
 	stop()
 	eventually(t, "calls fail", func() bool { return nets[0].Call(t.Context(), nets[1].self, kindAsk, nil) != nil })
+	eventually(t, "it is silent", func() bool { return nets[0].Silent(nets[1].self) })
 	if err := nets[0].Call(t.Context(), nets[1].self, kindAsk, nil); !errors.Is(err, fault.Unreachable) {
 		t.Errorf("%v, want Unreachable", err)
 	}
@@ -174,7 +175,29 @@ func TestAPeerThatComesBackIsFound(t *testing.T) {
 	}
 	again.Serve(wire.KindAdmin, wire.KindAdmin, empty)
 	run(t, again)
+	eventually(t, "it is not silent, although nobody calls it", func() bool { return !nets[0].Silent(again.self) })
 	mustCall(t, nets[0], again)
+}
+
+// A peer whose machine does not answer a dial is silent long before the dial is given up.
+func TestAHangingDialIsSilence(t *testing.T) {
+	nets := newGroup(t, 2, func(i int, o *Options) { o.Handshake, o.Quiet = time.Minute, 50*time.Millisecond })
+	deaf, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	nets[0].o.Addrs = func(cluster.PeerID) (string, bool) { return deaf.Addr().String(), true }
+	run(t, nets...)
+	if nets[0].Silent(nets[1].self) {
+		t.Error("nothing was wanted from it yet")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := nets[0].Call(ctx, nets[1].self, kindAsk, nil); !errors.Is(err, fault.Timeout) {
+		t.Error(err)
+	}
+	eventually(t, "it is silent", func() bool { return nets[0].Silent(nets[1].self) })
 }
 
 func TestLinksAreReported(t *testing.T) {

@@ -59,13 +59,16 @@ func (n *Net) Silent(id cluster.PeerID) bool {
 	p := &l.control
 	p.mu.Lock()
 	c, fails := p.conn, p.fails
-	p.mu.Unlock()
-	if c == nil || c.ctx.Err() != nil {
-		return fails > 0
-	}
 	now := n.clock()
-	if time.Duration(now-n.looked.Load()) > n.o.Quiet/2+n.o.Ping {
-		return false // it is this process that was stopped
+	slow := p.dial != nil && time.Duration(now-p.began) > n.o.Quiet
+	p.mu.Unlock()
+	stopped := time.Duration(now-n.looked.Load()) > n.o.Quiet/2+n.o.Ping // it is this process that was
+	if c == nil || c.ctx.Err() != nil {
+		p.peek() // or it would be taken for silent until somebody wants something of it
+		return fails > 0 || slow && !stopped
+	}
+	if stopped {
+		return false
 	}
 	pinged := c.pinged.Load()
 	return pinged != 0 && time.Duration(now-max(pinged, c.wire.heard.Load(), c.progress.Load())) > n.o.Quiet
