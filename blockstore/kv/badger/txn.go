@@ -13,7 +13,7 @@ import (
 type txn struct {
 	*reader
 	number uint64
-	own    tree.Tree // a nil value is a delete
+	own    tree.Edit // a nil value is a delete
 }
 
 func (s *Store) Begin(version uint64) kv.Txn {
@@ -37,7 +37,7 @@ func (t *txn) Scan(prefix, from []byte, fn func(key, value []byte) bool) error {
 	if bytes.Compare(from, prefix) < 0 {
 		from = prefix
 	}
-	own := t.own.From(from)
+	own := t.own.Tree().From(from)
 	left := func() bool { return own.Valid() && bytes.HasPrefix(own.Key(), prefix) }
 	stopped := false
 	// ownBefore offers the writes that come before key (nil: all that are left).
@@ -69,13 +69,13 @@ func (t *txn) Set(key, value []byte) error {
 	if err := kv.Check(key, value); err != nil {
 		return err
 	}
-	t.own = t.own.Set(bytes.Clone(key), append([]byte{}, value...))
+	t.own.Set(bytes.Clone(key), append([]byte{}, value...))
 	return nil
 }
 
 func (t *txn) Delete(key []byte) error {
 	if len(key) > 0 {
-		t.own = t.own.Set(bytes.Clone(key), nil)
+		t.own.Set(bytes.Clone(key), nil)
 	}
 	return nil
 }
@@ -147,7 +147,7 @@ func (t *txn) write(gen *generation) (err error) {
 	if err := b.Set(markKey, nil); err != nil {
 		return err
 	}
-	t.own.Ascend(nil, func(k, v []byte) bool {
+	t.own.Tree().Ascend(nil, func(k, v []byte) bool {
 		if v == nil {
 			err = b.Delete(stored(k))
 		} else {

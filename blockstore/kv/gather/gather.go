@@ -96,7 +96,7 @@ func (s *Store) Begin(version uint64) kv.Txn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.readerLocked(s.newest)
-	return &txn{reader: *r, store: s, base: s.newest, number: version}
+	return &txn{reader: *r, edit: r.over.Edit(), store: s, base: s.newest, number: version}
 }
 
 // Newest implements kv.Store.
@@ -181,10 +181,11 @@ func (s *Store) commit(base uint64, c change) error {
 
 // over returns below with own's pairs in their place.
 func over(below tree.Tree, own []pair) tree.Tree {
+	e := below.Edit()
 	for _, p := range own {
-		below = below.Set(p.key, p.value)
+		e.Set(p.key, p.value)
 	}
-	return below
+	return e.Tree()
 }
 
 // makeRoom gives on what may be given on together, if it is worth it, and what must be.

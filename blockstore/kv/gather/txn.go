@@ -16,6 +16,11 @@ type reader struct {
 // Get implements kv.Reader.
 func (r *reader) Get(key []byte) ([]byte, bool, error) {
 	v, held := r.over.Get(key)
+	return r.found(key, v, held)
+}
+
+// found returns what is held of key, or else what is below.
+func (r *reader) found(key, v []byte, held bool) ([]byte, bool, error) {
 	switch {
 	case !held:
 		return r.Reader.Get(key)
@@ -64,6 +69,7 @@ func (r *reader) Scan(prefix, from []byte, fn func(key, value []byte) bool) erro
 // txn reads its own writes over the newest state.
 type txn struct {
 	reader
+	edit   tree.Edit // over, and own in it
 	store  *Store
 	base   uint64 // what it was begun on
 	number uint64
@@ -73,6 +79,18 @@ type txn struct {
 }
 
 var _ kv.Txn = (*txn)(nil)
+
+// Get implements kv.Reader.
+func (t *txn) Get(key []byte) ([]byte, bool, error) {
+	v, held := t.edit.Get(key)
+	return t.found(key, v, held)
+}
+
+// Scan implements kv.Reader.
+func (t *txn) Scan(prefix, from []byte, fn func(key, value []byte) bool) error {
+	t.over = t.edit.Tree()
+	return t.reader.Scan(prefix, from, fn)
+}
 
 // Set implements kv.Txn.
 func (t *txn) Set(key, value []byte) error {
@@ -94,12 +112,12 @@ func (t *txn) Delete(key []byte) error {
 func (t *txn) put(key, value []byte) {
 	t.bytes += len(key) + len(value) + keyCost
 	t.own = append(t.own, pair{key, value})
-	t.over = t.over.Set(key, value)
+	t.edit.Set(key, value)
 }
 
 // Commit implements kv.Txn.
 func (t *txn) Commit() error {
-	err := t.store.commit(t.base, change{t.number, t.own, t.over, t.bytes})
+	err := t.store.commit(t.base, change{t.number, t.own, t.edit.Tree(), t.bytes})
 	if err == nil {
 		t.Close()
 	}

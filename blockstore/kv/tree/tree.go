@@ -23,6 +23,7 @@ type node struct {
 	left, right *node
 	priority    uint64
 	key, value  []byte
+	maker       *maker // the Edit that may still change it in place; nil: nobody
 }
 
 var seed = maphash.MakeSeed()
@@ -47,42 +48,55 @@ func (t Tree) Get(key []byte) ([]byte, bool) {
 
 // Set returns the tree with key mapped to value.
 func (t Tree) Set(key, value []byte) Tree {
-	root, grew := insert(t.root, &node{priority: maphash.Bytes(seed, key), key: key, value: value})
+	root, grew := insert(t.root, change{key: key, value: value, priority: priority(key)})
 	if grew {
 		return Tree{root, t.n + 1}
 	}
 	return Tree{root, t.n}
 }
 
-// insert returns a copy of n's path with leaf in its place, and whether the key is new.
-func insert(n, leaf *node) (*node, bool) {
+func priority(key []byte) uint64 { return maphash.Bytes(seed, key) }
+
+// change is a key to be set, and who sets it.
+type change struct {
+	key, value []byte
+	priority   uint64
+	maker      *maker
+}
+
+// insert returns a copy of n's path with c's key in its place, and whether the key is new. Nodes of c's maker are not copied
+// but changed.
+func insert(n *node, c change) (*node, bool) {
 	if n == nil {
-		return leaf, true
+		return &node{priority: c.priority, key: c.key, value: c.value, maker: c.maker}, true
 	}
-	c := bytes.Compare(leaf.key, n.key)
-	up := *n
-	if c == 0 {
-		up.value = leaf.value
-		return &up, false
+	side := bytes.Compare(c.key, n.key)
+	up := n
+	if c.maker == nil || n.maker != c.maker {
+		up = &node{n.left, n.right, n.priority, n.key, n.value, c.maker}
 	}
-	if c < 0 {
-		child, grew := insert(n.left, leaf)
+	if side == 0 {
+		up.value = c.value
+		return up, false
+	}
+	if side < 0 {
+		child, grew := insert(up.left, c)
 		up.left = child
-		if child.priority > up.priority { // rotate right; child is a fresh copy, ours to change
+		if child.priority > up.priority { // rotate right; child is ours to change
 			up.left = child.right
-			child.right = &up
+			child.right = up
 			return child, grew
 		}
-		return &up, grew
+		return up, grew
 	}
-	child, grew := insert(n.right, leaf)
+	child, grew := insert(up.right, c)
 	up.right = child
 	if child.priority > up.priority {
 		up.right = child.left
-		child.left = &up
+		child.left = up
 		return child, grew
 	}
-	return &up, grew
+	return up, grew
 }
 
 // Delete returns the tree without key.
@@ -99,6 +113,7 @@ func remove(n *node, key []byte) *node {
 		return merge(n.left, n.right)
 	}
 	up := *n
+	up.maker = nil
 	if c < 0 {
 		up.left = remove(n.left, key)
 	} else {
@@ -116,10 +131,12 @@ func merge(a, b *node) *node {
 		return a
 	case a.priority >= b.priority:
 		up := *a
+		up.maker = nil
 		up.right = merge(a.right, b)
 		return &up
 	}
 	up := *b
+	up.maker = nil
 	up.left = merge(a, b.left)
 	return &up
 }

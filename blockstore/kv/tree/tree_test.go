@@ -103,3 +103,71 @@ func TestOrderedInsertStaysShallow(t *testing.T) {
 		t.Fatalf("depth %d for %d keys", d, tr.Len())
 	}
 }
+
+// An Edit makes what as many Sets make, and no change of it is seen in a tree that was there before.
+func TestEditModel(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	var plain Tree
+	var e Edit
+	type old struct {
+		tree Tree
+		want []string
+	}
+	var olds []old
+	for i := range 5000 {
+		k, v := fmt.Appendf(nil, "%d", rng.IntN(300)), fmt.Appendf(nil, "%d", i)
+		plain = plain.Set(k, v)
+		e.Set(k, v)
+		if got, ok := e.Get(k); !ok || string(got) != string(v) {
+			t.Fatalf("step %d: Get(%s) = %q, %v", i, k, got, ok)
+		}
+		switch rng.IntN(60) {
+		case 0:
+			olds = append(olds, old{e.Tree(), contents(plain, "")})
+		case 1: // another's changes of what both began with
+			other := e.Tree().Edit()
+			other.Set(k, []byte("other"))
+			other.Set([]byte("more"), nil)
+		case 2:
+			k := fmt.Appendf(nil, "%d", rng.IntN(300))
+			plain, e = plain.Delete(k), e.Tree().Delete(k).Edit()
+		}
+	}
+	olds = append(olds, old{e.Tree(), contents(plain, "")})
+	for i, o := range olds {
+		if !slices.Equal(contents(o.tree, ""), o.want) || o.tree.Len() != len(o.want) {
+			t.Fatalf("version %d has changed", i)
+		}
+		check(t, o.tree.root, nil, nil)
+	}
+}
+
+func BenchmarkEdit(b *testing.B) {
+	keys := make([][]byte, 1000)
+	for i := range keys {
+		keys[i] = fmt.Appendf(nil, "%d", i*7919%1000)
+	}
+	for name, set := range map[string]func(Tree, [][]byte) Tree{
+		"one by one": func(t Tree, own [][]byte) Tree {
+			for _, k := range own {
+				t = t.Set(k, k)
+			}
+			return t
+		},
+		"edit": func(t Tree, own [][]byte) Tree {
+			e := t.Edit()
+			for _, k := range own {
+				e.Set(k, k)
+			}
+			return e.Tree()
+		},
+	} {
+		b.Run(name, func(b *testing.B) { // of a tree of 1000 keys, ten at a time
+			b.ReportAllocs()
+			t := set(Tree{}, keys)
+			for i := range b.N {
+				set(t, keys[i*10%1000:][:10])
+			}
+		})
+	}
+}
