@@ -69,6 +69,9 @@ func TestPartialPartitions(t *testing.T) {
 		s.behind(c)
 		after(2 * time.Second)
 		worst := end()
+		if who := s.leader(); who != c.bridge {
+			t.Errorf("%s: peer %d leads", c.name, who)
+		}
 		t.Logf("%s: %v", c.name, worst)
 		for kind, d := range worst.worst {
 			if d > allowed(promise) {
