@@ -91,7 +91,7 @@ type Options struct {
 
 	SyncEvery    time.Duration // how long Run lets a change wait for its sync; default 1 s
 	CompactBytes int64         // bytes a second that compaction may copy; default 64 MiB
-	SumsBytes    int64         // memory for cached sums; default 16 MiB
+	SumsBytes    int64         // memory for cached sums; default 8 MiB
 
 	// OnBad is told of an extent that compaction found rotten: Examine says what of it. It must not block, nor call the
 	// store.
@@ -123,7 +123,7 @@ func (o Options) filled() Options {
 		o.CompactBytes = 64 << 20
 	}
 	if o.SumsBytes == 0 {
-		o.SumsBytes = 16 << 20
+		o.SumsBytes = 8 << 20
 	}
 	if o.OnBad == nil {
 		o.OnBad = func(blockstore.ID) {}
