@@ -35,7 +35,7 @@
 // A put of 4 MiB: 8192 sums of 512 bytes (0.2 ms), one gathered write (1-2 ms), no copy of the data, no sync; the disk begins
 // with it at once, and the system's memory of what came 64 MiB before is given up. A put of 4 KiB: one write of 4.3 KiB,
 // about 5 us. A get of 4 KiB: one index look-up, in memory for extents read lately, and one read, whether the sums are
-// cached (16 MiB of them) or the record is small enough to be read whole (64 KiB); a large extent that small reads come
+// cached (8 MiB of them) or the record is small enough to be read whole (64 KiB); a large extent that small reads come
 // back to is read ahead as a whole. A sync: one fdatasync for all who wait; once a second an index transaction.
 //
 // # Locks
