@@ -106,7 +106,7 @@ func (w *worker) work(t *testing.T, n int, broken bool) (undecided func(string) 
 // there.
 func TestWhoLooksSeesWhatAMountDidAlone(t *testing.T) {
 	c := harness.Start(t, 3, harness.Options{})
-	rounds := 25
+	rounds := 10
 	if harness.Soak() {
 		rounds = 400
 	}

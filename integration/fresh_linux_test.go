@@ -109,7 +109,7 @@ func TestFreshness(t *testing.T) {
 func TestContention(t *testing.T) {
 	kernels(t, func(t *testing.T, o harness.Options) {
 		c := harness.Start(t, 3, o)
-		length := 10 * time.Second
+		length := 5 * time.Second
 		if harness.Soak() {
 			length = 2 * time.Minute
 		}
