@@ -55,11 +55,17 @@ func (f *FS) Readdir(ctx context.Context, ino meta.Ino, after meta.Cursor, max i
 }
 
 // addAttributes makes Full what can be. The listing may be of an old index, and what has changed since may be over and released,
-// so attributes are read anew, from the newest state, after the inodes are counted. Those that are clean after that were
-// released as they are, and the kernel will be made to drop them for any later change.
+// so attributes are read anew, from the newest state, after the inodes are counted. Those that are clean before and after that were
+// released as they are, and the kernel will be made to drop them for any later change. Before: a change may be taken in here, when
+// the kernel did not know the inode yet, sooner than it is in the state.
 func (f *FS) addAttributes(dir meta.Ino, ls []Listed, until time.Duration, refs Refs) {
+	clean := func(l *Listed) bool {
+		return f.coh.Clean(coherence.Attr(l.Inode.Ino)) && f.coh.Clean(coherence.Entry(dir, l.Name))
+	}
+	before := make([]bool, len(ls))
 	for i := range ls {
 		add(refs, ls[i].Inode.Ino)
+		before[i] = clean(&ls[i])
 	}
 	err := f.newest(func(v meta.View) error {
 		for i := range ls {
@@ -79,7 +85,7 @@ func (f *FS) addAttributes(dir meta.Ino, ls []Listed, until time.Duration, refs 
 	ok := err == nil && f.coh.Clean(coherence.List(dir))
 	for i := range ls {
 		l := &ls[i]
-		l.Full = l.Full && ok && f.coh.Clean(coherence.Attr(l.Inode.Ino)) && f.coh.Clean(coherence.Entry(dir, l.Name))
+		l.Full = l.Full && ok && before[i] && clean(l)
 		if !l.Full {
 			drop(refs, l.Inode.Ino)
 			l.Entry = Entry{Inode: meta.Inode{Ino: l.Inode.Ino, Type: l.Inode.Type}}

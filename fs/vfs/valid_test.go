@@ -132,3 +132,36 @@ func TestListingsCarryNoOldAttributes(t *testing.T) {
 		}
 	}
 }
+
+// passing is a Coherence where a change of one inode's attributes was taken in when a listing's inodes are counted, before it is in
+// the state, and is over when the listing's answer is ready.
+type passing struct {
+	*leased
+	ino   meta.Ino
+	asked int
+}
+
+func (p *passing) Clean(o coherence.Object) bool {
+	if o != coherence.Attr(p.ino) {
+		return true
+	}
+	p.asked++
+	return p.asked > 1
+}
+
+// A change that passes while a listing is read leaves no attributes in it: they may be those from before.
+func TestListingsCarryNothingThatChangesMeanwhile(t *testing.T) {
+	d := fstest.NewDrive(t, vfs.Options{})
+	ino, h := create(t, d.FS, "f")
+	must(t, d.FS.Flush(bg, h))
+	d.FS.FlushAll(bg)
+	c := &leased{until: time.Minute, Alone: vfs.Alone{Store: d.Meta}}
+	p := &passing{leased: c, ino: ino}
+	fs := vfs.New(d.Meta, d.Blocks, p, vfs.Options{Session: d.Meta.Session(), Boot: func() time.Duration { return c.now }})
+	refs := counted{}
+	ls, err := fs.Readdir(bg, meta.Root, 0, 10, true, refs)
+	must(t, err)
+	if len(ls) != 1 || ls[0].Full || refs[ino] != 0 {
+		t.Fatalf("%+v, %v", ls, refs)
+	}
+}
