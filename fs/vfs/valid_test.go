@@ -133,20 +133,24 @@ func TestListingsCarryNoOldAttributes(t *testing.T) {
 	}
 }
 
-// passing is a Coherence where a change of one inode's attributes was taken in when a listing's inodes are counted, before it is in
-// the state, and is over when the listing's answer is ready.
+// passing is a Coherence and a store, where a change of one inode's attributes was taken in before it is in the state, and is over
+// as soon as somebody has read the state.
 type passing struct {
 	*leased
-	ino   meta.Ino
-	asked int
+	meta.Store
+	ino  meta.Ino
+	over bool
 }
 
-func (p *passing) Clean(o coherence.Object) bool {
-	if o != coherence.Attr(p.ino) {
-		return true
-	}
-	p.asked++
-	return p.asked > 1
+func (p *passing) At(index uint64) (meta.View, error) {
+	p.over = true
+	return p.Store.At(index)
+}
+
+func (p *passing) Clean(o coherence.Object) bool { return p.over || o != coherence.Attr(p.ino) }
+
+func (p *passing) Read(ctx context.Context, o coherence.Object, fn func(meta.View) error) (time.Duration, error) {
+	return p.leased.Read(ctx, o, fn)
 }
 
 // A change that passes while a listing is read leaves no attributes in it: they may be those from before.
@@ -156,8 +160,8 @@ func TestListingsCarryNothingThatChangesMeanwhile(t *testing.T) {
 	must(t, d.FS.Flush(bg, h))
 	d.FS.FlushAll(bg)
 	c := &leased{until: time.Minute, Alone: vfs.Alone{Store: d.Meta}}
-	p := &passing{leased: c, ino: ino}
-	fs := vfs.New(d.Meta, d.Blocks, p, vfs.Options{Session: d.Meta.Session(), Boot: func() time.Duration { return c.now }})
+	p := &passing{leased: c, Store: d.Meta, ino: ino}
+	fs := vfs.New(p, d.Blocks, p, vfs.Options{Session: d.Meta.Session(), Boot: func() time.Duration { return c.now }})
 	refs := counted{}
 	ls, err := fs.Readdir(bg, meta.Root, 0, 10, true, refs)
 	must(t, err)
