@@ -21,10 +21,16 @@ type record struct {
 	data   []byte
 	next   *entry // what the extent's entry becomes; nil: gone. Its place is filled in by append.
 	before *entry // what it was; nil: absent
+	hard   bool   // it is synced next
 }
 
 // Put writes each chunk of about 8 MiB with one write.
 func (s *Store) Put(ctx context.Context, batches ...blockstore.Batch) error {
+	return s.take(ctx, batches, false)
+}
+
+// take is Put; hard says that a sync follows.
+func (s *Store) take(ctx context.Context, batches []blockstore.Batch, hard bool) error {
 	if err := ctx.Err(); err != nil {
 		return fault.Because("segment put", fault.Canceled, err)
 	}
@@ -33,7 +39,7 @@ func (s *Store) Put(ctx context.Context, batches ...blockstore.Batch) error {
 			return err
 		}
 	}
-	if err := s.put(ctx, batches); err != nil {
+	if err := s.put(ctx, batches, hard); err != nil {
 		return err
 	}
 	return s.pressed(ctx)
@@ -54,7 +60,7 @@ func (s *Store) spare(need int64) error {
 	return nil
 }
 
-func (s *Store) put(ctx context.Context, batches []blockstore.Batch) error {
+func (s *Store) put(ctx context.Context, batches []blockstore.Batch, hard bool) error {
 	s.appendMu.Lock()
 	defer s.appendMu.Unlock()
 	if err := s.usable(); err != nil {
@@ -80,7 +86,7 @@ func (s *Store) put(ctx context.Context, batches []blockstore.Batch) error {
 		}
 		n := uint32(len(b.Sums))
 		r := record{header: header{kind: kindPut, extent: b.ID, note: b.Note, blocks: n, held: n},
-			sums: b.Sums, data: b.Data, next: &entry{blocks: n}}
+			sums: b.Sums, data: b.Data, next: &entry{blocks: n}, hard: hard}
 		need += r.header.size()
 		records = append(records, r)
 	}
@@ -231,7 +237,7 @@ func (s *Store) appendChunk(op string, records []record) (int, error) {
 		}
 		size += r.header.size()
 	}
-	if err := seg.file.WriteAll(at, parts...); err != nil {
+	if err := s.write(seg, at, size, records[0].hard, parts); err != nil {
 		// What was written is overwritten by the next append. Should part of it survive behind that, replay sees a
 		// sequence number that goes back and passes over it.
 		s.mu.Lock()
@@ -254,6 +260,17 @@ func (s *Store) appendChunk(op string, records []record) (int, error) {
 		}
 	}
 	return n, nil
+}
+
+// write writes size bytes at the end of seg, and zeros behind them where a small put is to be synced at once.
+func (s *Store) write(seg *segment, at, size int64, hard bool, parts [][]byte) error {
+	if hard && size < bulkBytes {
+		err := seg.ahead.WriteAll(seg.file, s.o.SegmentBytes, at, parts...)
+		if err == nil || fault.KindOf(disk.Error("", err)) != fault.NoSpace {
+			return err
+		}
+	}
+	return seg.file.WriteAll(at, parts...)
 }
 
 func (s *Store) grewLocked(seg *segment, n int64) {
@@ -315,6 +332,12 @@ func (s *Store) roll() error {
 func (s *Store) nextSegment() error {
 	number := uint64(1)
 	if s.active != nil {
+		s.mu.Lock()
+		end := s.active.size
+		s.mu.Unlock()
+		if err := s.active.ahead.Trim(s.active.file, end); err != nil {
+			return disk.Error("segment create", err)
+		}
 		if err := s.active.file.Sync(); err != nil {
 			return s.fail(err)
 		}

@@ -118,10 +118,17 @@ func (o *oracle) step(rng *rand.Rand, s *Store, n int) error {
 		for _, b := range all {
 			o.put(b, false)
 		}
-		err := s.Put(ctx, all...)
+		put, hard := s.Put, rng.IntN(3) == 0
+		if hard {
+			put = s.PutHard
+		}
+		err := put(ctx, all...)
 		if err == nil {
 			for _, b := range all {
 				o.put(b, true)
+			}
+			if hard {
+				o.synced()
 			}
 		}
 		return err

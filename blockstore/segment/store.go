@@ -13,6 +13,8 @@
 //	           zeros up to a multiple of 64
 //	512 a block  the blocks held
 //
+// Behind the last record there may be zeros (disk.Ahead) until its segment ends.
+//
 // # The index
 //
 // A kv.Store maps each extent to its record and its dead blocks, and says up to which position of the stream it is
@@ -34,7 +36,8 @@
 //
 // A put of 4 MiB: 8192 sums of 512 bytes (0.2 ms), one gathered write (1-2 ms), no copy of the data, no sync; the disk begins
 // with it at once, and the system's memory of what came 64 MiB before is given up. A put of 4 KiB: one write of 4.3 KiB,
-// about 5 us. A get of 4 KiB: one index look-up, in memory for extents read lately, and one read, whether the sums are
+// about 5 us; one that is synced at once finds
+// its room written with zeros before, so that its sync is one write of the disk. A get of 4 KiB: one index look-up, in memory for extents read lately, and one read, whether the sums are
 // cached (8 MiB of them) or the record is small enough to be read whole (64 KiB); a large extent that small reads come
 // back to is read ahead as a whole. A sync: one fdatasync for all who wait; once a second an index transaction.
 //
@@ -178,13 +181,14 @@ type Store struct {
 	kick    chan struct{} // wakes compaction
 }
 
-// segment is one file of the stream. mu guards all fields but number and file.
+// segment is one file of the stream. mu guards all fields but number, file and ahead.
 type segment struct {
 	number uint64
 	file   disk.File
 	size   int64         // where the next record goes, or the last one ended
 	live   int64         // bytes of blocks that the index says are live here
 	refs   int           // users of file, the store being one
+	ahead  disk.Ahead    // of appendMu
 	stuck  bool          // compaction met something it could not read: leave it alone
 	idle   chan struct{} // closed by the last release of a segment that is being retired; else nil
 }
@@ -296,6 +300,9 @@ func (s *Store) Close() error {
 	}
 	s.failed = fault.New("segment", fault.Closed, "store is closed")
 	s.mu.Unlock()
+	if seg := s.active; seg != nil {
+		err = errors.Join(err, disk.Error("segment close", seg.ahead.Trim(seg.file, seg.size)))
+	}
 	return errors.Join(err, s.closeFiles())
 }
 

@@ -16,7 +16,7 @@ func (s *Store) Sync(ctx context.Context) error { return s.sync(ctx, false) }
 
 // PutHard implements blockstore.Hard.
 func (s *Store) PutHard(ctx context.Context, b ...blockstore.Batch) error {
-	if err := s.Put(ctx, b...); err != nil {
+	if err := s.take(ctx, b, true); err != nil {
 		return err
 	}
 	return s.sync(ctx, false)

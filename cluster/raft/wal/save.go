@@ -127,7 +127,7 @@ func (l *Log) put(k kind, size int, payload func([]byte) []byte) (*segment, int6
 func (l *Log) flush() error {
 	seg := l.segs[len(l.segs)-1]
 	if len(l.buf) > 0 {
-		if err := seg.file.WriteAll(seg.end, l.buf); err != nil {
+		if err := seg.ahead.WriteAll(seg.file, seg.size, seg.end, l.buf); err != nil {
 			return disk.Error("log write", err)
 		}
 		if err := seg.file.Sync(); err != nil {

@@ -15,7 +15,8 @@
 // segment ever contradicts itself; replaying the segments in order, each cutting what came before to where it
 // begins, keeps the newest.
 //
-// On paper: one write and one fdatasync for everything that waits, however many entries that is. Memory is about 64
+// On paper: one write and one fdatasync for everything that waits, however many entries that is. Room that is merely
+// preallocated becomes part of the file at its first sync, which costs that a second write of the disk: so zeros are written ahead. Memory is about 64
 // bytes an entry, and the data of the newest entries up to Options.CacheBytes; older ones are read from disk.
 //
 // The last records of all have none behind them, until Seal writes one a little later, or Close. Rot within that while
@@ -105,6 +106,7 @@ type segment struct {
 	file   disk.File
 	size   int64
 	end    int64 // offset of the next record
+	ahead  disk.Ahead
 	synced int64
 }
 
