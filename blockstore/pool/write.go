@@ -193,30 +193,36 @@ func (p *Pool) putAll(ctx context.Context, v cluster.View, drafts []*draft, hard
 	}
 	var mu sync.Mutex // guards the drafts and failed
 	var wg sync.WaitGroup
+	one := func(peer cluster.PeerID, ds []*draft) {
+		putCtx, letGo := ctx, func() {}
+		if needless[peer] {
+			putCtx, letGo = p.unlessSilent(ctx, peer)
+		}
+		err := silence(putCtx, p.put(putCtx, peer, ds, hard))
+		letGo()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, d := range ds {
+			if err == nil {
+				d.have = append(d.have, peer)
+			} else {
+				d.failed = append(d.failed, peer)
+			}
+			if !errors.Is(err, fault.Exist) && !slices.Contains(d.tried, peer) {
+				d.tried = append(d.tried, peer)
+			}
+		}
+		if err != nil {
+			failed = append(failed, err)
+		}
+	}
 	for peer, ds := range byPeer {
-		wg.Go(func() {
-			putCtx, letGo := ctx, func() {}
-			if needless[peer] {
-				putCtx, letGo = p.unlessSilent(ctx, peer)
-			}
-			err := silence(putCtx, p.put(putCtx, peer, ds, hard))
-			letGo()
-			mu.Lock()
-			defer mu.Unlock()
-			for _, d := range ds {
-				if err == nil {
-					d.have = append(d.have, peer)
-				} else {
-					d.failed = append(d.failed, peer)
-				}
-				if !errors.Is(err, fault.Exist) && !slices.Contains(d.tried, peer) {
-					d.tried = append(d.tried, peer)
-				}
-			}
-			if err != nil {
-				failed = append(failed, err)
-			}
-		})
+		if peer != p.o.Self {
+			wg.Go(func() { one(peer, ds) })
+		}
+	}
+	if ds := byPeer[p.o.Self]; len(ds) > 0 {
+		one(p.o.Self, ds)
 	}
 	wg.Wait()
 	return failed

@@ -114,7 +114,7 @@ func (c *conn) ask(ctx context.Context, req wire.Message) answer {
 
 	o, err := c.net.encode(wire.Header{Type: wire.Request, Kind: req.Kind(), ID: id, Wait: waitOf(ctx)}, req)
 	if err == nil {
-		err = c.enqueue(ctx, o)
+		err = c.send(ctx, o)
 	}
 	if err != nil {
 		forget()

@@ -60,7 +60,7 @@ const (
 	inBytes       = 64 << 20 // of requests being handled for one connection; beyond, reading stops
 	noticeFrames  = 1024     // received on one connection and not yet handled; beyond, new ones are dropped
 	noticeBytes   = 32 << 20 // the same in bytes
-	promptMax     = 16 << 10 // notices up to this size leave from the sender's goroutine where nothing waits before them
+	promptMax     = 16 << 10 // frames up to this size leave from the sender's goroutine where nothing waits before them
 	copyMax       = 16 << 10 // larger payload parts are written from where they lie
 	bufferBytes   = 32 << 10 // of a connection's reader and writer each
 	bulkPingEvery = 50       // bulk links are pinged at every so many pings of control links

@@ -239,7 +239,7 @@ func (c *conn) serve(h wire.Header, body wire.Body, bytes int64) {
 
 	o, err := c.net.encodeAnswer(h, reply, err)
 	if err == nil {
-		err = c.enqueue(c.ctx, o)
+		err = c.send(c.ctx, o)
 	}
 	if err != nil && c.ctx.Err() == nil {
 		c.close(err)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +52,18 @@ func (n *Net) encodeAfter(before *outgoing, h wire.Header, m wire.Message) (*out
 		o.done = make(chan struct{})
 	}
 	return o, nil
+}
+
+// send is post that waits for room where it must. A small payload costs less to copy than to wait for.
+func (c *conn) send(ctx context.Context, o *outgoing) error {
+	if len(o.payload) > 0 && o.bytes <= promptMax {
+		o.frame = slices.Concat(append([][]byte{o.frame}, o.payload...)...)
+		o.payload, o.done = nil, nil
+	}
+	if c.post(o) {
+		return nil
+	}
+	return c.enqueue(ctx, o)
 }
 
 // enqueue hands o to the writer, waiting for room until ctx or the connection ends.
