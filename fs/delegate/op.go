@@ -49,6 +49,9 @@ func (m *Mount) do(ctx context.Context, op meta.Op, below apply) (meta.Result, e
 		if err != nil || !t.here {
 			return m.through(ctx, op, t, err, below) // unlocks
 		}
+		if c, commit := op.(meta.Commit); commit && c.Synced && m.applied == m.last {
+			return m.straight(ctx, c, t, below) // unlocks
+		}
 		m.mu.Unlock()
 		if err := m.ready(ctx, op); err != nil {
 			return meta.Result{}, err
@@ -297,6 +300,21 @@ func (m *Mount) through(ctx context.Context, op meta.Op, t touches, err error, b
 		return meta.Result{}, err
 	}
 	return below(ctx, op)
+}
+
+// straight brings a commit into the log whose bytes were synced, so that somebody waits for the log too: to try it here and to
+// queue it would cost more than it saves. Nothing else is under way, or its place would not be behind that. Where it was
+// this mount's alone until it was applied, it concerns nobody else, and there is no release to wait for. The caller has mu,
+// which is released.
+func (m *Mount) straight(ctx context.Context, op meta.Commit, t touches, below apply) (meta.Result, error) {
+	r, err := m.through(ctx, op, t, nil, below)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err == nil && m.alone(op.Ino) {
+		r.Index = 0
+		m.held[op.Ino].at = m.o.Now()
+	}
+	return r, err
 }
 
 // ready waits for all that an op done here needs besides: the lease, room in the queue, inode numbers.
