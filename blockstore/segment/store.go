@@ -36,10 +36,10 @@
 //
 // A put of 4 MiB: 8192 sums of 512 bytes (0.2 ms), one gathered write (1-2 ms), no copy of the data, no sync; the disk begins
 // with it at once, and the system's memory of what came 64 MiB before is given up. A put of 4 KiB: one write of 4.3 KiB,
-// about 5 us; one that is synced at once finds
-// its room written with zeros before, so that its sync is one write of the disk. A get of 4 KiB: one index look-up, in memory for extents read lately, and one read, whether the sums are
+// about 5 us; one that is synced at once finds its room written with zeros before, so that its sync is one write of the disk.
+// A get of 4 KiB: one index look-up, in memory for extents read lately, and one read, whether the sums are
 // cached (8 MiB of them) or the record is small enough to be read whole (64 KiB); a large extent that small reads come
-// back to is read ahead as a whole. A sync: one fdatasync for all who wait; once a second an index transaction.
+// back to is read ahead as a whole, by Run. A sync: one fdatasync for all who wait; once a second an index transaction.
 //
 // # Locks
 //
@@ -156,6 +156,7 @@ type Store struct {
 	index kv.Store
 	sums  *sumCache
 	heat  *heat
+	hot   chan hotRecord
 
 	appendMu sync.Mutex // see the package comment
 	behind   behind
@@ -221,6 +222,7 @@ func Open(dir string, o Options) (*Store, error) {
 	s := &Store{o: o.filled(), segments: map[uint64]*segment{}, kick: make(chan struct{}, 1),
 		pending: changes{}, flushing: changes{}}
 	s.sums, s.heat = newSumCache(s.o.SumsBytes), newHeat()
+	s.hot = make(chan hotRecord, hotQueue)
 	if err := s.open(dir); err != nil {
 		return nil, errors.Join(err, s.closeFiles())
 	}

@@ -3,6 +3,7 @@ package segment
 import (
 	"context"
 	"maps"
+	"sync"
 
 	"dfs/blockstore"
 	"dfs/cluster/fault"
@@ -129,11 +130,9 @@ func (s *Store) pressed(ctx context.Context) error {
 
 // Run syncs what has waited for SyncEvery and compacts, until ctx ends.
 func (s *Store) Run(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.compactLoop(ctx)
-	}()
+	var loops sync.WaitGroup
+	loops.Go(func() { s.compactLoop(ctx) })
+	loops.Go(func() { s.warmLoop(ctx) })
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
@@ -143,6 +142,6 @@ func (s *Store) Run(ctx context.Context) error {
 			}
 		}
 	}
-	<-done
+	loops.Wait()
 	return nil
 }

@@ -45,7 +45,7 @@ func TestBehind(t *testing.T) {
 	}
 }
 
-// An extent that is read again and again in small pieces is read ahead as a whole, once; one that is read in large pieces, and
+// An extent that is read again and again in small pieces is read ahead as a whole, and once more after many more reads; one that is read in large pieces, and
 // many that are read now and then, are not.
 func TestWarm(t *testing.T) {
 	var warmed int64
@@ -55,6 +55,9 @@ func TestWarm(t *testing.T) {
 		t.Helper()
 		span := blockstore.Span{Extent: b.ID, First: uint32(first), Count: uint32(blocks)}
 		ok(t, s.Get(ctx, span, make([]byte, span.Bytes())))
+		for len(s.hot) > 0 {
+			s.readAhead(<-s.hot)
+		}
 	}
 	large, small := storetest.Extent(1, 4096), storetest.Extent(2, 8)
 	ok(t, s.Put(ctx, large, small))
@@ -72,6 +75,12 @@ func TestWarm(t *testing.T) {
 	}
 	if warmed != int64(len(large.Data)) {
 		t.Errorf("%d bytes, want the extent's %d once", warmed, len(large.Data))
+	}
+	for i := range hotAgain {
+		read(large, i*8, 8)
+	}
+	if warmed != 2*int64(len(large.Data)) {
+		t.Errorf("%d bytes, want the extent's %d once more, as it may have been forgotten", warmed, len(large.Data))
 	}
 	h := newHeat()
 	for i := range 10 * hotReads * (hotMax + 1) {

@@ -79,6 +79,7 @@ type ahead struct {
 	order *list.List             // most recently used first
 	bytes int64
 	jobs  int
+	heat  heat
 }
 
 type step struct {

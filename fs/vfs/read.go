@@ -204,6 +204,7 @@ func (f *FS) readExtent(ctx context.Context, e extent.Extent, off int64, p []byt
 		hide(e, off, p)
 		return err
 	}
+	f.missed(e, off, len(p))
 	from, to := down(off), up(off+int64(len(p)))
 	s := blockstore.Span{
 		Extent: e.Span.Extent,
