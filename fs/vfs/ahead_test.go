@@ -114,9 +114,10 @@ func TestReadAheadTravelsOnce(t *testing.T) {
 	}
 }
 
-// Who reads here and there makes nobody read ahead, also where the file is small.
+// Who reads here and there makes nobody read ahead, also where the file is small, until it is the same megabyte again and again
+// (TestScatteredReadsFetchWhatIsHot).
 func TestRandomReadsReadNothingAhead(t *testing.T) {
-	const reads, unit = 2000, 4 << 10
+	const reads, unit = 60, 4 << 10
 	l := newLab(t, 2, 64<<20)
 	r := rand.New(rand.NewPCG(1, 2))
 	for range reads {

@@ -6,6 +6,7 @@ import (
 
 	"dfs/blockstore"
 	"dfs/fs/extent"
+	"dfs/fs/meta"
 )
 
 const (
@@ -52,7 +53,7 @@ func (h *heat) read(s step) bool {
 
 // missed notes a read of n bytes at file offset off inside e that was not read ahead, and begins to fetch what surrounds it
 // if that is read again and again.
-func (f *FS) missed(e extent.Extent, off int64, n int) {
+func (f *FS) missed(ino meta.Ino, e extent.Extent, off int64, n int) {
 	if n >= hotSmall || slices.Contains(e.Layout.Peers, f.o.Self) {
 		return
 	}
@@ -67,6 +68,6 @@ func (f *FS) missed(e extent.Extent, off int64, n int) {
 	hot := f.ahead.heat.read(s)
 	f.ahead.mu.Unlock()
 	if hot {
-		f.ahead.begin(e, s, blockstore.Span{Extent: e.Span.Extent, First: first, Count: end - first})
+		f.ahead.begin(ino, e, s, blockstore.Span{Extent: e.Span.Extent, First: first, Count: end - first})
 	}
 }

@@ -148,7 +148,7 @@ func (f *FS) forgetReleased(n *node) {
 const everything = math.MaxInt64
 
 // layOver puts l over p, which begins at off.
-func (f *FS) layOver(ctx context.Context, l layer, off int64, p []byte) error {
+func (f *FS) layOver(ctx context.Context, ino meta.Ino, l layer, off int64, p []byte) error {
 	end := off + int64(len(p))
 	for _, s := range l.settled {
 		for _, w := range s.written {
@@ -160,7 +160,7 @@ func (f *FS) layOver(ctx context.Context, l layer, off int64, p []byte) error {
 				if from >= to {
 					continue
 				}
-				if err := f.readExtent(ctx, e, from, p[from-off:to-off]); err != nil {
+				if err := f.readExtent(ctx, ino, e, from, p[from-off:to-off]); err != nil {
 					return err
 				}
 			}

@@ -87,7 +87,7 @@ func (f *FS) readUnder(ctx context.Context, h *handle, off int64, p []byte) (int
 			if st.Size < off+int64(got) {
 				clear(p[max(0, st.Size-off):got]) // the last block may hold what was truncated away
 			}
-			err = f.layOver(ctx, over, off, p[:got])
+			err = f.layOver(ctx, n.ino, over, off, p[:got])
 		}
 		if err == nil {
 			return got, nil
@@ -159,7 +159,7 @@ func (f *FS) fill(ctx context.Context, h *handle, m extent.Map, off int64, p []b
 		}
 		at = to
 		dst := p[from-off : to-off]
-		reads = append(reads, func() error { return f.readExtent(ctx, e, from, dst) })
+		reads = append(reads, func() error { return f.readExtent(ctx, h.n.ino, e, from, dst) })
 		if to < e.End() && !slices.Contains(e.Layout.Peers, f.o.Self) && h.seq.proven() {
 			full = !h.seq.want(f.ahead, h.n.ino, e, to)
 		}
@@ -199,12 +199,12 @@ func hide(e extent.Extent, off int64, p []byte) {
 }
 
 // readExtent reads p from file offset off inside e.
-func (f *FS) readExtent(ctx context.Context, e extent.Extent, off int64, p []byte) error {
+func (f *FS) readExtent(ctx context.Context, ino meta.Ino, e extent.Extent, off int64, p []byte) error {
 	if ok, err := f.ahead.read(ctx, e, off, p); ok {
 		hide(e, off, p)
 		return err
 	}
-	f.missed(e, off, len(p))
+	f.missed(ino, e, off, len(p))
 	from, to := down(off), up(off+int64(len(p)))
 	s := blockstore.Span{
 		Extent: e.Span.Extent,
