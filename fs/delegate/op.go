@@ -308,7 +308,7 @@ func (m *Mount) through(ctx context.Context, op meta.Op, t touches, err error, b
 // which is released.
 func (m *Mount) straight(ctx context.Context, op meta.Commit, t touches, below apply) (meta.Result, error) {
 	r, err := m.through(ctx, op, t, nil, below)
-	m.mu.Lock()
+	m.lock() // hears of the end of its grant, if that came before
 	defer m.mu.Unlock()
 	if err == nil && m.alone(op.Ino) {
 		r.Index = 0
