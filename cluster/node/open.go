@@ -228,7 +228,7 @@ func (n *Node) openState() error {
 // With Config.LogKeep: a segment of the log, and what the state gathers in memory before it writes a table.
 const (
 	keptSegment = 256 << 10
-	keptTable   = 8 << 20
+	keptTable   = 14 << 20 // no less: 15 % of it take the largest entry (state.OpBytes, OpWrites)
 )
 
 func (n *Node) openLog() (err error) {

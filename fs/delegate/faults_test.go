@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -638,5 +639,36 @@ func TestWhatTheLogDoesNotGrantIsNotHeld(t *testing.T) {
 	st, err := v.Stat(sub)
 	if err != nil || r.m.Alone(sub) != (st.Grant != 0) {
 		t.Errorf("the mount has it alone: %v; the state says %x, %v", r.m.Alone(sub), st.Grant, err)
+	}
+}
+
+// Inodes with long targets are too many for one op long before they are 1024.
+func TestLargeInodesAreGivenUp(t *testing.T) {
+	r := newRig(t, "")
+	tree := r.own()
+	d := inoOf(t, tree, ".")
+	for i := range 1000 {
+		if _, err := r.m.Apply(t.Context(), meta.Create{Dir: d, Name: strconv.Itoa(i), Type: meta.Symlink, Target: strings.Repeat("x", 4000)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.m.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var inos []meta.Ino
+	v, _ := r.log.At(0)
+	es, err := v.List(d, 0, 1000)
+	v.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range es {
+		inos = append(inos, e.Inode.Ino)
+	}
+	if err := r.m.GiveUpAll(t.Context(), inos); err != nil || len(inos) != 1000 {
+		t.Fatal(len(inos), err)
+	}
+	if r.m.Alone(inos[0]) || r.m.Alone(inos[999]) {
+		t.Error("still alone")
 	}
 }

@@ -232,7 +232,7 @@ func (m *Mount) giveUpIdle(ctx context.Context) {
 		if len(inos) == 0 {
 			return
 		}
-		if _, err := m.ApplyEarly(ctx, m.endOf(inos)); err != nil {
+		if err := m.endAll(ctx, inos); err != nil {
 			m.o.Log.Info("inodes not given up; they are when somebody asks", "inodes", len(inos), "err", err)
 			return
 		}
@@ -246,14 +246,19 @@ func (m *Mount) giveUpIdle(ctx context.Context) {
 func (m *Mount) GiveUp(ctx context.Context, ino meta.Ino) error {
 	m.Ending(ino)
 	inos := append([]meta.Ino{ino}, m.claim(quietAfter, meta.ListMax-1)...)
-	_, err := m.ApplyEarly(ctx, m.endOf(inos))
-	return err
+	return m.endAll(ctx, inos)
 }
 
-func (m *Mount) endOf(inos []meta.Ino) meta.EndGrant {
+// endAll brings the end of grants into the log; in halves where their inodes are too large for one op.
+func (m *Mount) endAll(ctx context.Context, inos []meta.Ino) error {
 	m.lock()
-	defer m.mu.Unlock()
-	return meta.EndGrant{Session: m.session, Inos: inos}
+	op := meta.EndGrant{Session: m.session, Inos: inos}
+	m.mu.Unlock()
+	_, err := m.ApplyEarly(ctx, op)
+	if half := len(inos) / 2; half > 0 && errors.Is(err, fault.TooBig) {
+		return errors.Join(m.endAll(ctx, inos[:half]), m.endAll(ctx, inos[half:]))
+	}
+	return err
 }
 
 // claim marks up to limit inodes that nothing was done to for so long as ending, and returns them. What is in use is spared: it is

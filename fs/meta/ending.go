@@ -8,10 +8,16 @@ import (
 	"dfs/net/wire"
 )
 
-// endGrant ends grants: those named, or all of a session.
+// Bounds of what ending all grants of a session writes at once: it may be part of the entry that ends the session.
+const (
+	endBytes   = 256 << 10
+	inodeBytes = 200 // and its grant, about
+)
+
+// endGrant ends grants: those named, or all of a session, as far as one op may.
 func (a *apply) endGrant(op EndGrant) (r Result, err error) {
-	inos := op.Inos
-	if len(inos) == 0 {
+	inos, all := op.Inos, len(op.Inos) == 0
+	if all {
 		keys, more, err := a.some(grantsOf(op.Session), nil, func([]byte) bool { return true })
 		if err != nil {
 			return Result{}, err
@@ -21,6 +27,7 @@ func (a *apply) endGrant(op EndGrant) (r Result, err error) {
 		}
 		r.More = more
 	}
+	bytes := 0
 	for _, ino := range inos {
 		n, err := a.node(ino)
 		if err != nil {
@@ -28,6 +35,10 @@ func (a *apply) endGrant(op EndGrant) (r Result, err error) {
 		}
 		if n == nil || n.Grant == 0 || n.Grant != op.Session {
 			continue
+		}
+		if bytes += inodeBytes + len(n.Target); all && bytes > endBytes {
+			r.More = true
+			break
 		}
 		if err := a.ungrant(n); err != nil {
 			return Result{}, err
