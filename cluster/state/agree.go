@@ -276,8 +276,10 @@ func (a *agree) tokenRevoke(f TokenRevoke) error {
 }
 
 func (a *agree) openSession(f OpenSession) error {
-	if _, known, err := readSession(a.tx, a.c.Session); err != nil {
+	if s, known, err := readSession(a.tx, a.c.Session); err != nil {
 		return err
+	} else if known && s.Peer == f.Peer && s.Incarnation == f.Incarnation {
+		return nil // it is asked for again, because nobody heard that it is open
 	} else if known {
 		return fault.New("open session", fault.Exist, "%x", a.c.Session)
 	}

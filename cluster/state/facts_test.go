@@ -186,13 +186,14 @@ func TestSessions(t *testing.T) {
 	}
 	l.want([]string{"the session has ended", "the session has ended"}, note(1, 3, 1, "sx"), fact(1, 1, OpenSession{Peer: a, Incarnation: 9})) // ended is ended
 	l.want([]string{"stale"}, fact(3, 1, OpenSession{Peer: a, Incarnation: 4}))                                                               // a belated older one
-	l.want([]string{"exists"}, fact(2, 2, OpenSession{Peer: a, Incarnation: 5}))
+	l.ok(fact(2, 2, OpenSession{Peer: a, Incarnation: 5})) // asked for again: nobody had heard the answer
+	l.want([]string{"exists"}, fact(2, 3, OpenSession{Peer: a, Incarnation: 6}))
 	s, err := l.view().Session(2)
 	if err != nil || s.Peer != a || s.Incarnation != 5 || s.Opened != 2 {
 		t.Fatalf("%+v %v", s, err)
 	}
-	l.ok(fact(2, 3, EndSession{Session: 2}))
-	l.want([]string{"the session has ended"}, fact(2, 3, EndSession{Session: 2}))
+	l.ok(fact(2, 4, EndSession{Session: 2}))
+	l.want([]string{"the session has ended"}, fact(2, 4, EndSession{Session: 2}))
 	all, err := l.view().Sessions()
 	if err != nil || len(all) != 0 {
 		t.Fatal(all, err)

@@ -20,9 +20,14 @@ func (f *FS) Getattr(ctx context.Context, ino meta.Ino) (Attr, error) {
 func (f *FS) stat(ctx context.Context, ino meta.Ino, refs Refs) (Attr, error) {
 	obj := coherence.Attr(ino)
 	var ask recaller
+	reading := ctx
+	wait := false
+	if refs != nil {
+		// An invalidation waits for the answer that brings what is counted: while it is, this may wait for nothing.
+		reading, wait = atOnce, !f.coh.Clean(obj)
+	}
 	for {
-		if refs != nil && !f.coh.Clean(obj) {
-			// Wait before counting: an invalidation would wait for the answer meanwhile.
+		if wait {
 			if _, err := f.coh.Read(ctx, obj, func(meta.View) error { return nil }); err != nil {
 				return Attr{}, err
 			}
@@ -30,11 +35,15 @@ func (f *FS) stat(ctx context.Context, ino meta.Ino, refs Refs) (Attr, error) {
 		var st meta.Inode
 		var at uint64
 		add(refs, ino)
-		until, err := f.read(ctx, obj, func(v meta.View) (err error) {
+		until, err := f.read(reading, obj, func(v meta.View) (err error) {
 			at = v.Index()
 			st, err = v.Stat(ino)
 			return err
 		})
+		if wait = refs != nil && errors.Is(err, fault.Timeout); wait {
+			drop(refs, ino)
+			continue
+		}
 		if err == nil && (!f.foreign(st) || f.o.Recall == nil || errors.Is(f.o.CutOff(), fault.ReadOnly)) {
 			if f.foreign(st) {
 				until = 0

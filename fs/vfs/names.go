@@ -41,13 +41,13 @@ func (f *FS) lookup(ctx context.Context, dir meta.Ino, name string, refs Refs) (
 
 // made returns the entry for something this mount has just made. The kernel takes such an answer as it is, so the
 // attributes may not be kept; the name may, where nobody else is at it.
-func (f *FS) made(ctx context.Context, dir meta.Ino, name string, st meta.Inode) Entry {
+func (f *FS) made(dir meta.Ino, name string, st meta.Inode) Entry {
 	e := Entry{Inode: st}
 	obj := coherence.Entry(dir, name)
 	if !f.coh.Clean(obj) {
 		return e
 	}
-	until, err := f.read(ctx, obj, func(v meta.View) error {
+	until, err := f.read(atOnce, obj, func(v meta.View) error { // the inode is counted: see stat
 		now, err := v.Lookup(dir, name)
 		if err == nil && now.Ino != st.Ino {
 			return fault.Conflict
@@ -81,7 +81,7 @@ func (f *FS) Create(ctx context.Context, c Caller, dir meta.Ino, name string, pe
 	n.mu.Lock()
 	n.granted = st.Grant != 0 && st.Grant == f.session.Load() && !recalled
 	n.mu.Unlock()
-	return f.made(ctx, dir, name, st), f.opened(n, m), nil
+	return f.made(dir, name, st), f.opened(n, m), nil
 }
 
 func (f *FS) openExisting(ctx context.Context, dir meta.Ino, name string, m Mode, refs Refs) (_ Entry, _ Opened, err error) {
@@ -138,7 +138,7 @@ func (f *FS) create(ctx context.Context, op meta.Create, refs Refs) (Entry, erro
 		return Entry{}, err
 	}
 	add(refs, res.Inode.Ino)
-	return f.made(ctx, op.Dir, op.Name, res.Inode), nil
+	return f.made(op.Dir, op.Name, res.Inode), nil
 }
 
 // Readlink returns a symbolic link's target. fault.Invalid for anything else.
@@ -162,7 +162,7 @@ func (f *FS) Link(ctx context.Context, ino, dir meta.Ino, name string, refs Refs
 		drop(refs, ino)
 		return Entry{}, err
 	}
-	e := f.made(ctx, dir, name, res.Inode)
+	e := f.made(dir, name, res.Inode)
 	e.Inode = f.overlay(Attr{Inode: e.Inode}, res.Index).Inode
 	return e, nil
 }

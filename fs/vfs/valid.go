@@ -36,6 +36,13 @@ func (f *FS) Left(until time.Duration) time.Duration {
 	return max(0, until-f.o.Boot())
 }
 
+// atOnce is the context of a read that fails with fault.Timeout where it would have to wait.
+var atOnce = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
 // read is Coherence.Read with a validity that time does not stretch: the moment at which it ends, 0 for none.
 func (f *FS) read(ctx context.Context, obj coherence.Object, fn func(meta.View) error) (until time.Duration, err error) {
 	var begun time.Duration // no later than when the validity was measured

@@ -169,3 +169,42 @@ func TestListingsCarryNothingThatChangesMeanwhile(t *testing.T) {
 		t.Fatalf("%+v, %v", ls, refs)
 	}
 }
+
+// pending is a Coherence where a change of one inode is taken in only once the kernel has got the answer under way, which may
+// therefore wait for nothing while it is counted.
+type pending struct {
+	*leased
+	t    *testing.T
+	refs counted
+	ino  meta.Ino
+	hits int
+}
+
+func (p *pending) Clean(coherence.Object) bool { return true } // as it was a moment ago
+
+func (p *pending) Read(ctx context.Context, o coherence.Object, fn func(meta.View) error) (time.Duration, error) {
+	if o == coherence.Attr(p.ino) && p.hits < 2 {
+		if p.hits++; ctx.Err() != nil {
+			return 0, fault.Because("read metadata", fault.Timeout, ctx.Err())
+		}
+		if p.refs[p.ino] != 0 {
+			p.t.Error("it waits while it is counted")
+		}
+	}
+	return p.leased.Read(ctx, o, fn)
+}
+
+// An answer that gives the kernel an inode waits for a change of it only while the inode is not counted.
+func TestNobodyWaitsWhatWaitsForHim(t *testing.T) {
+	d := fstest.NewDrive(t, vfs.Options{})
+	ino, h := create(t, d.FS, "f")
+	must(t, d.FS.Flush(bg, h))
+	d.FS.FlushAll(bg)
+	c := &leased{until: time.Minute, Alone: vfs.Alone{Store: d.Meta}}
+	p := &pending{leased: c, t: t, refs: counted{}, ino: ino}
+	fs := vfs.New(d.Meta, d.Blocks, p, vfs.Options{Session: d.Meta.Session(), Boot: func() time.Duration { return c.now }})
+	e, err := fs.Lookup(bg, meta.Root, "f", p.refs)
+	if err != nil || e.Inode.Ino != ino || p.refs[ino] != 1 || p.hits != 2 {
+		t.Fatalf("%+v, %v, %v, %d looks", e, err, p.refs, p.hits)
+	}
+}
