@@ -186,7 +186,7 @@ func TestSessions(t *testing.T) {
 	}
 	l.want([]string{"the session has ended", "the session has ended"}, note(1, 3, 1, "sx"), fact(1, 1, OpenSession{Peer: a, Incarnation: 9})) // ended is ended
 	l.want([]string{"stale"}, fact(3, 1, OpenSession{Peer: a, Incarnation: 4}))                                                               // a belated older one
-	l.ok(fact(2, 2, OpenSession{Peer: a, Incarnation: 5})) // asked for again: nobody had heard the answer
+	l.ok(fact(2, 2, OpenSession{Peer: a, Incarnation: 5}))                                                                                    // asked for again: nobody had heard the answer
 	l.want([]string{"exists"}, fact(2, 3, OpenSession{Peer: a, Incarnation: 6}))
 	s, err := l.view().Session(2)
 	if err != nil || s.Peer != a || s.Incarnation != 5 || s.Opened != 2 {
