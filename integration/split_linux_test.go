@@ -212,7 +212,10 @@ func TestAMinorityReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	old, new := content(1, 300_000), content(2, 200_000)
-	if _, err := s.write(3, "dir/f", old); err != nil { // one replica is with the writer
+	if out, code := s.Peer(1).Ctl("layout", "set", s.Peer(1).Path("dir"), "policy=local-first"); code != 0 { // one replica is with the writer
+		t.Fatal(out)
+	}
+	if _, err := s.write(3, "dir/f", old); err != nil {
 		t.Fatal(err)
 	}
 	s.mustWrite(3, "dir/gone", 5*time.Second)
