@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"crypto/tls"
+	"net"
 	"sync"
 	"sync/atomic"
 
@@ -98,6 +99,9 @@ func newConn(n *Net, t *tls.Conn, w *watched, peer cluster.PeerID, bulk, dialled
 // close ends the connection because of err, without waiting. The first cause stays.
 func (c *conn) close(err error) {
 	c.end(err)
+	if t, ok := c.wire.Conn.(*net.TCPConn); ok && silent(err) {
+		_ = t.SetLinger(0) // what was not delivered must not be when the other side is reached again: it was given up
+	}
 	c.wire.Conn.Close()
 }
 
