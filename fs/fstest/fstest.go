@@ -1,6 +1,8 @@
-// Package fstest says what a mounted drive must do, as tests over an interface small enough that a vfs.FS in this
-// process and a real mount both satisfy it. Run is the contract; Dir and Paths are the two ways to be tested; Blocks is a
-// data plane in memory.
+// Package fstest says what a mounted drive must do. Run is the contract, over an interface small enough that a vfs.FS in this
+// process (Paths) and a directory (Dir) both satisfy it: what bytes and names become. Beside it are the conformance cases, in
+// cases/*.txt, system call by system call and errno by errno, as POSIX.1-2024 and Linux's manual have them; script.go has their
+// language. RunCore plays them on a vfs.FS, RunDir on a directory: a mount, or one of ext4, which judges the cases themselves. Where one does not
+// hold, it says so, with the reason. Blocks is a data plane in memory.
 package fstest
 
 import (

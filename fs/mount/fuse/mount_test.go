@@ -17,6 +17,7 @@ import (
 
 // TestMain also plays the helper that touch starts.
 func TestMain(m *testing.M) {
+	fstest.Child()
 	if at := os.Getenv("TOUCH_MOUNT"); at != "" {
 		f, err := os.Open(at)
 		if err != nil {
