@@ -124,6 +124,9 @@ func (m *Mount) look(op meta.Op) (t touches, err error) {
 	case meta.EndGrant:
 		t.inos, t.ending = op.Inos, op.Inos
 		return t, nil
+	case meta.Punch:
+		t.inos = []meta.Ino{op.Ino}
+		return t, nil
 	default:
 		return t, nil
 	}

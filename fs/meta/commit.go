@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"math"
 	"slices"
 
 	"dfs/blockstore"
@@ -38,11 +39,7 @@ func (a *apply) commit(op Commit) error {
 		a.wrote(n, op.Append)
 	}
 	if len(op.Extents) > 0 || grown || op.Mtime != 0 {
-		if op.Mtime != 0 {
-			n.Mtime = max(n.Mtime+1, op.Mtime) // by a new mtime a kernel that missed a notify knows its pages are old
-		}
-		n.Ctime = max(n.Ctime, op.Time)
-		a.touch(n)
+		a.dated(n, op.Mtime, op.Time)
 	}
 	if op.Attrs.Mask != 0 {
 		a.attrs(n, op.Attrs)
@@ -114,29 +111,15 @@ func (a *apply) insert(n *node, cs cuts, list []extent.Extent) (replaced []Freed
 			run++
 		}
 		from, to := list[0].Off, list[run-1].End()
-		under, err := a.overlapping(n, from, to)
+		under, _, err := a.firstOverlapping(n, from, to, math.MaxInt)
 		if err != nil {
 			return nil, err
 		}
-		for _, rec := range under {
-			if err := a.dropRecord(n, rec); err != nil {
-				return nil, err
-			}
-			if cs.doomed(rec) {
-				a.free(rec.Span, rec.Layout.Peers)
-				continue
-			}
-			for _, side := range [][2]int64{{rec.Off, from}, {to, rec.End()}} {
-				if rest, ok := rec.Clip(side[0], side[1]); ok {
-					if err := a.addRecord(n, record{Extent: rest, gen: rec.gen, copies: rec.copies}); err != nil {
-						return nil, err
-					}
-				}
-			}
-			if gone, ok := rec.Clip(from, to); ok {
-				replaced = append(replaced, Freed{Span: gone.Span, Peers: gone.Layout.Peers})
-			}
+		gone, err := a.carve(n, cs, under, from, to)
+		if err != nil {
+			return nil, err
 		}
+		replaced = append(replaced, gone...)
 		for _, e := range list[:run] {
 			if err := a.addRecord(n, record{Extent: e, gen: n.TruncGen, copies: n.Wish.Copies}); err != nil {
 				return nil, err
@@ -148,16 +131,44 @@ func (a *apply) insert(n *node, cs cuts, list []extent.Extent) (replaced []Freed
 	return replaced, nil
 }
 
-// overlapping returns the records within [from, to), doomed ones included.
-func (a *apply) overlapping(n *node, from, to int64) (list []record, err error) {
+// carve takes [from, to) out of the records under, and returns the live pieces that were there: they are the caller's to free. Doomed
+// records are dropped and freed.
+func (a *apply) carve(n *node, cs cuts, under []record, from, to int64) (live []Freed, err error) {
+	for _, rec := range under {
+		if err := a.dropRecord(n, rec); err != nil {
+			return nil, err
+		}
+		if cs.doomed(rec) {
+			a.free(rec.Span, rec.Layout.Peers)
+			continue
+		}
+		for _, side := range [][2]int64{{rec.Off, from}, {to, rec.End()}} {
+			if rest, ok := rec.Clip(side[0], side[1]); ok {
+				if err := a.addRecord(n, record{Extent: rest, gen: rec.gen, copies: rec.copies}); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if gone, ok := rec.Clip(from, to); ok {
+			live = append(live, Freed{Span: gone.Span, Peers: gone.Layout.Peers})
+		}
+	}
+	return live, nil
+}
+
+// firstOverlapping returns the first records, at most limit, within [from, to), doomed ones included, and whether there are more.
+func (a *apply) firstOverlapping(n *node, from, to int64, limit int) (list []record, more bool, err error) {
 	err = scanRecords(a.tx, n.Ino, from, func(rec record) bool {
 		if rec.Off >= to {
+			return false
+		}
+		if more = len(list) >= limit; more {
 			return false
 		}
 		list = append(list, rec)
 		return true
 	})
-	return list, err
+	return list, more, err
 }
 
 // retire frees what a synced commit replaced, and lets what a volatile one replaced wait for Stable.

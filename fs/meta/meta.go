@@ -129,7 +129,7 @@ type Store interface {
 type Result struct {
 	Index uint64
 	Inode Inode
-	More  bool // of the bounded ops (EndGrant Reap Trim Stable Confirm): there is more to do, repeat it
+	More  bool // of the bounded ops (EndGrant Reap Trim Stable Confirm Punch): there is more to do, repeat it
 }
 
 // Op is one change. Its fields are all it depends on besides the state.

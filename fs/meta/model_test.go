@@ -292,6 +292,8 @@ func (w *world) step() {
 		if i := w.aFile(); i != Root {
 			w.both(SetAttr{Ino: i, Mask: SetSize, Size: w.r.Int64N(40 * 512), Time: now})
 		}
+	case n < 64:
+		w.punch()
 	case n < 90:
 		w.write()
 	case n < 93:

@@ -102,6 +102,8 @@ func decodeOp(b []byte) (Op, error) {
 		op = Reserve{Count: d.Uint()}
 	case 16:
 		op, err = readBatch(d)
+	case 22:
+		op = readPunch(d)
 	default:
 		return nil, fault.New("decode op", fault.Invalid, "op %d is unknown", n)
 	}

@@ -44,6 +44,7 @@ func every() []Op {
 		Replace{Ino: 4, Old: es, New: es[:1]},
 		Confirm{Peer: q, Index: 6},
 		Format{Mode: 0o755, UID: 1, GID: 2, Time: 3},
+		Punch{Ino: 4, Off: 512, N: 1024, Mtime: 5, Time: 6},
 	}
 }
 
@@ -62,7 +63,7 @@ func TestOpsReadBack(t *testing.T) {
 			}
 		}
 	}
-	if len(seen) != 14 {
+	if len(seen) != 15 {
 		t.Errorf("%d kinds of ops", len(seen))
 	}
 }

@@ -128,6 +128,8 @@ func (a *apply) carry(op Op) (Result, error) {
 		return a.confirm(op)
 	case Reserve:
 		return a.reserve(op)
+	case Punch:
+		return a.punch(op)
 	}
 	return Result{}, fault.New("apply", fault.Invalid, "op %T", op)
 }

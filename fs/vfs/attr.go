@@ -37,7 +37,9 @@ func (f *FS) stat(ctx context.Context, ino meta.Ino, refs Refs) (Attr, error) {
 		add(refs, ino)
 		until, err := f.read(reading, obj, func(v meta.View) (err error) {
 			at = v.Index()
-			st, err = v.Stat(ino)
+			if st, err = v.Stat(ino); err == nil {
+				st.Blocks, err = f.blocksOf(v, st)
+			}
 			return err
 		})
 		if wait = refs != nil && errors.Is(err, fault.Timeout); wait {

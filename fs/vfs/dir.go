@@ -76,6 +76,9 @@ func (f *FS) addAttributes(dir meta.Ino, ls []Listed, until time.Duration, refs 
 			if err != nil || st.Ino != ls[i].Inode.Ino {
 				continue
 			}
+			if st.Blocks, err = f.blocksOf(v, st); err != nil {
+				return err
+			}
 			a, wait := f.tryOverlay(Attr{st, until}, v.Index())
 			ls[i].Full = !f.foreign(st) && wait == nil
 			ls[i].Entry = Entry{Inode: a.Inode, EntryUntil: until, AttrUntil: a.Until}

@@ -174,7 +174,8 @@ func (f *FS) layOver(ctx context.Context, ino meta.Ino, l layer, off int64, p []
 	return nil
 }
 
-// overlayLocked lays what the view at has not yet over its attributes st, and reports whether it changed anything.
+// overlayLocked lays what the view at has not yet over its attributes st, Blocks excepted (blocks.go), and reports whether it changed
+// anything.
 func (n *node) overlayLocked(st *meta.Inode, at uint64) (changed bool) {
 	for _, s := range n.settled {
 		if s.index <= at {
@@ -182,9 +183,6 @@ func (n *node) overlayLocked(st *meta.Inode, at uint64) (changed bool) {
 		}
 		changed = true
 		st.Size = max(st.Size, s.end)
-		for _, e := range s.extents {
-			st.Blocks += uint64(e.Span.Count)
-		}
 		applyAttrs(st, s.attrs)
 		laterTime(st, s.mtime)
 	}
@@ -192,7 +190,6 @@ func (n *node) overlayLocked(st *meta.Inode, at uint64) (changed bool) {
 		return changed
 	}
 	st.Size = max(st.Size, n.endLocked()) + int64(len(n.tail))
-	st.Blocks += uint64((n.costLocked() + 511) / 512)
 	for _, b := range n.inflight {
 		if b.from == everything {
 			continue

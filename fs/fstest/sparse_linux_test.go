@@ -1,0 +1,16 @@
+package fstest
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestTheSuiteItself runs the promises about holes on ext4, which knows all the calls.
+func TestTheSuiteItself(t *testing.T) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(t.TempDir(), &st); err != nil || st.Type != unix.EXT4_SUPER_MAGIC || st.Bsize != 4096 {
+		t.Skipf("needs ext4 with blocks of 4096 bytes at %s", t.TempDir())
+	}
+	RunSparse(t, st.Bsize, true, func(t *testing.T) Tree { return Dir(t.TempDir()) })
+}
