@@ -122,6 +122,14 @@ func (n *Node) forfeit() {
 	}
 }
 
+// opened returns what programs have open in the mount.
+func (n *Node) opened() []meta.Ino {
+	if n.fs == nil {
+		return nil
+	}
+	return n.fs.Opened()
+}
+
 // leads is called when leadership comes or goes.
 func (n *Node) leads(_ uint64, leading bool) {
 	n.mu.Lock()

@@ -37,6 +37,7 @@ type Config struct {
 	AllowOther    bool
 	WhenCutOff    string // wait, fail or read; "" fail
 	CutOff        time.Duration
+	Guard         []string      // command of the mount's guard; none: it has none
 	OldKernel     bool          // take the path for kernels before 6.16 (tests)
 	VoterGrace    time.Duration // a voter that is away for so long is replaced; default 5 min
 	SessionExpiry time.Duration // a daemon that nobody has heard of for so long must begin anew; default 10 min

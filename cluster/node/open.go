@@ -261,6 +261,7 @@ func (n *Node) openLog() (err error) {
 		Hurry:       func() { n.group.Hurry() },
 		TookEarly:   func(id uint64) { n.group.TookEarly(id) },
 		Rejoin:      func() { n.group.Rejoin() },
+		Open:        n.opened,
 		Lost:        n.forfeit,
 		Now:         boottime,
 		WhenCutOff:  whenCutOff(n.cfg.WhenCutOff),

@@ -240,12 +240,12 @@ func (n *Node) create(ctx context.Context) error {
 // mount makes the drive appear.
 func (n *Node) mount(ctx context.Context) (*fuse.Server, error) {
 	s, err := fuse.Mount(ctx, n.cfg.Mount, n.fs, fuse.Options{
-		Source: n.cfg.Data, AllowOther: n.cfg.AllowOther, NoEpoch: n.cfg.OldKernel, Log: n.log,
+		Source: n.cfg.Data, AllowOther: n.cfg.AllowOther, NoEpoch: n.cfg.OldKernel, Guard: n.cfg.Guard, Log: n.log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	n.driver.Attach(s, s.Epoch())
+	n.driver.Attach(s, s.Epoch(), s.Guard())
 	n.mu.Lock()
 	n.server = s
 	n.mu.Unlock()

@@ -44,5 +44,5 @@ Settings come from flags, else DFS_* variables, else dfsd.toml in the data direc
 there was told. Ask a running peer with dfsctl.`,
 	}
 	c.CompletionOptions.DisableDefaultCmd = true
-	return cli.Group(c, upCommand(), joinCommand(), leaveCommand(), devCommand(), doctorCommand(), versionCommand(), serveCommand())
+	return cli.Group(c, upCommand(), joinCommand(), leaveCommand(), devCommand(), doctorCommand(), versionCommand(), serveCommand(), guardCommand())
 }

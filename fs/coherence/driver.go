@@ -41,6 +41,7 @@ type Options struct {
 	TookEarly   func(id uint64)      // everything up to what was prepared under id is taken in; may be nil
 	Hurry       func()               // a reader waits for a release; may be nil
 	Rejoin      func()               // the caches have been dropped: ask for a lease again
+	Open        func() []meta.Ino    // the inodes that programs have open; nil none
 	Now         func() time.Duration // CLOCK_BOOTTIME
 	WhenCutOff  CutOff
 	CutOffAfter time.Duration // default 15 s
@@ -69,6 +70,7 @@ type Driver struct {
 	mu      sync.Mutex
 	kernel  Kernel // nil: nothing is cached, nothing to notify
 	epoch   bool   // the kernel can expire names without a lock
+	guard   Guard  // nil: nobody else sees to it that the kernel forgets
 	mount   *Mount
 	until   time.Duration // end of the lease; 0 none
 	held    bool          // until was set and the caches have not been dropped since
@@ -84,6 +86,9 @@ type Driver struct {
 	stale   bool          // answers from before the lease was lost were given since the caches were dropped
 	back    time.Duration // until then no such answers: the lease is about to be back
 	hurry   bool          // what can be dropped without waiting is to be dropped now, too
+	kept    time.Duration // no answer was given with a validity beyond it
+	wary    time.Duration // the end of the lease whose end was last prepared for
+	again   time.Duration // when the caches are dropped once more, for answers that were on their way; 0 not
 }
 
 // NewDriver returns a driver of a mount on a replica at applied. Without a kernel attached it takes everything in at once.
@@ -104,12 +109,28 @@ func NewDriver(applied uint64, o Options) *Driver {
 }
 
 // Attach gives the driver its kernel. Call it before the kernel's first request is answered. With epoch, names can be
-// expired without a lock.
-func (d *Driver) Attach(k Kernel, epoch bool) {
+// expired without a lock; only then may there be a guard, nil if there is none.
+func (d *Driver) Attach(k Kernel, epoch bool, g Guard) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.kernel, d.epoch = k, epoch
+	d.kernel, d.epoch, d.guard = k, epoch, g
 	d.mount.EpochOK(epoch, d.o.Now())
+	d.watched()
+}
+
+// watched tells the guard of the lease, before anything is answered under it. Where names cannot be expired any more, for something is mounted
+// inside the drive, there is nothing to guard once the last long validity is over. The caller has mu.
+func (d *Driver) watched() {
+	switch {
+	case d.guard == nil || !d.held:
+	case d.epoch:
+		d.guard.Watch(d.until)
+		d.kept = d.until + GuardedValidity
+	case d.o.Now() < d.kept:
+		d.guard.Watch(d.until)
+	default:
+		d.guard.Watch(0)
+	}
 }
 
 // Epoch says whether names can be expired without a lock. They cannot while something is mounted inside the drive: the kernel
@@ -119,7 +140,7 @@ func (d *Driver) Epoch(ok bool) {
 	defer d.mu.Unlock()
 	if d.epoch != ok {
 		d.epoch = ok
-		d.mount.EpochOK(ok, max(d.until, d.o.Now()))
+		d.mount.EpochOK(ok, max(d.until, d.kept, d.o.Now()))
 	}
 }
 
@@ -248,6 +269,7 @@ func (d *Driver) Leased(until time.Duration) {
 		d.wake()
 	case until > 0 && !d.drop:
 		d.until, d.held, d.lostAt = until, true, until
+		d.watched()
 		d.mount.Leased()
 		d.look()
 	case until == 0 && (d.held || !d.drop):
@@ -288,12 +310,14 @@ func (d *Driver) hurryUp() {
 	}
 }
 
-// forget has the kernel forget names, where that needs no lock, and attributes. It returns the inodes.
+// forget has the kernel forget names, where that needs no lock, and attributes. It returns the inodes. Names that outlast the lease
+// are expired even where something is mounted inside the drive, which was mounted there within that time: rather it goes than a stale answer is given.
 func (d *Driver) forget(k Kernel, epoch bool) []meta.Ino {
+	d.mu.Lock()
+	epoch = epoch || d.o.Now() < d.kept
+	d.mu.Unlock()
 	if epoch {
-		if err := k.ExpireEpoch(); err != nil {
-			d.o.Log.Warn("kernel refused to expire its names", "err", err)
-		}
+		d.expire(k)
 	}
 	inos := k.Remembered()
 	for _, ino := range inos {
@@ -302,6 +326,63 @@ func (d *Driver) forget(k Kernel, epoch bool) []meta.Ino {
 		}
 	}
 	return inos
+}
+
+func (d *Driver) expire(k Kernel) {
+	if err := k.ExpireEpoch(); err != nil {
+		d.o.Log.Warn("kernel refused to expire its names", "err", err)
+	}
+}
+
+// beware takes back what outlasts a lease that is about to end: names, as the guard does too, and the attributes of what is open, which
+// no name leads to any more. Nothing that outlasts it is given from then on.
+func (d *Driver) beware() {
+	d.mu.Lock()
+	k, now := d.kernel, d.o.Now()
+	due := d.guard != nil && d.held && now < d.kept && d.wary != d.until && now >= d.until-GuardMargin
+	if due {
+		d.wary = d.until
+	}
+	d.mu.Unlock()
+	if !due {
+		return
+	}
+	d.expire(k)
+	if d.o.Open != nil {
+		for _, ino := range d.o.Open() {
+			k.InvalAttrNow(ino) // what is on its way to being known was read a moment ago: dropCaches sees to it
+		}
+	}
+}
+
+// unguarded notices that the guard has gone: what outlasts the lease is taken back, and nothing more of the kind is given.
+func (d *Driver) unguarded() {
+	d.mu.Lock()
+	k, g := d.kernel, d.guard
+	d.mu.Unlock()
+	if g == nil {
+		return
+	}
+	select {
+	case <-g.Gone():
+	default:
+		return
+	}
+	d.mu.Lock()
+	d.guard = nil
+	d.mu.Unlock()
+	d.o.Log.Warn("the guard of the mount has gone: what the kernel keeps, it keeps for a lease's length")
+	d.forget(k, true)
+}
+
+// ForgetAll makes the kernel forget all names and attributes, though the lease goes on: what it was told has turned out not to be so.
+func (d *Driver) ForgetAll() {
+	d.mu.Lock()
+	k, epoch := d.kernel, d.epoch
+	d.mu.Unlock()
+	if k != nil {
+		d.forget(k, epoch)
+	}
 }
 
 // look lets waiting readers look again.
@@ -389,13 +470,7 @@ func (d *Driver) Own(ctx context.Context, obj Object, fn func() error) (valid ti
 		now := d.o.Now()
 		leased := d.held && now < d.until
 		if leased && d.kernel != nil {
-			valid = max(0, d.until-now-DeliverySlack)
-			if obj.kind == entry || obj.kind == list {
-				if !d.epoch {
-					valid = min(valid, OldKernelValidity)
-				}
-				d.mount.Named(obj.ino, now+valid)
-			}
+			valid = d.keep(obj, now)
 		}
 		d.mu.Unlock()
 		if leased {
@@ -525,14 +600,19 @@ func (d *Driver) validity(obj Object, cache bool) (time.Duration, bool) {
 	if !cache || !d.mount.Clean(obj) || d.kernel == nil {
 		return 0, true
 	}
-	valid := max(0, d.until-now-DeliverySlack)
+	return d.keep(obj, now), true
+}
+
+// keep returns how long the kernel may keep an answer about obj that is given now, under the lease. The caller has mu.
+func (d *Driver) keep(obj Object, now time.Duration) time.Duration {
+	valid := Keep(obj, now, d.until, d.guard != nil && d.epoch)
 	if obj.kind == entry || obj.kind == list {
 		if !d.epoch {
 			valid = min(valid, OldKernelValidity)
 		}
 		d.mount.Named(obj.ino, now+valid)
 	}
-	return valid, true
+	return valid
 }
 
 // Hold says that a request which holds the locks of dirs, exclusively, is in the daemon's hands until end is called.
@@ -577,6 +657,9 @@ func (d *Driver) Run(ctx context.Context) error {
 		case <-d.work:
 		case <-tick.C:
 			d.watch()
+			d.unguarded()
+			d.beware()
+			d.dropAgain()
 		}
 		d.hurryUp()
 		if d.dropCaches(&senders) {
@@ -706,9 +789,27 @@ func (d *Driver) dropCaches(senders *sync.WaitGroup) bool {
 	}
 	d.mu.Lock()
 	d.drop, d.stale, d.due = false, false, nil
+	if now := d.o.Now(); now < d.kept {
+		d.again = now + guardLater
+	}
 	d.mount.Dropped()
 	d.mu.Unlock()
 	d.o.Log.Info("lease lost; caches dropped")
 	d.o.Rejoin()
 	return true
+}
+
+// dropAgain drops names and attributes once more, a while after the lease was lost: an answer that was longer on its way than DeliverySlack, and
+// outlasts the lease, has landed by then.
+func (d *Driver) dropAgain() {
+	d.mu.Lock()
+	k, epoch := d.kernel, d.epoch
+	due := d.again > 0 && d.o.Now() >= d.again
+	if due {
+		d.again = 0
+	}
+	d.mu.Unlock()
+	if due && k != nil {
+		d.forget(k, epoch)
+	}
 }

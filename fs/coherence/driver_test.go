@@ -104,7 +104,7 @@ func drive(t *testing.T, o Options, epoch bool, test func(*bench)) {
 		o.Took = func(s lease.Seen) { b.took = append(b.took, s) }
 		b.Driver = NewDriver(4, o)
 		b.Released(lease.NewSeen(4, nil))
-		b.Attach(b.k, epoch)
+		b.Attach(b.k, epoch, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- b.Run(ctx) }()
@@ -614,7 +614,7 @@ func TestRunEndsWhenTheLastNotifyIsBack(t *testing.T) {
 // Without a kernel everything is taken in at once and nothing may be kept.
 func TestWithoutAKernel(t *testing.T) {
 	drive(t, Options{}, true, func(b *bench) {
-		b.Driver.Attach(nil, true)
+		b.Driver.Attach(nil, true, nil)
 		b.lease(time.Second)
 		b.Applied(create(5, other, "a"))
 		b.Released(lease.NewSeen(5, nil))

@@ -245,7 +245,7 @@ func (m *Mount) takeLocal(o *op, c meta.Change) {
 	m.carry(c.Names)
 	told := make(map[meta.Ino]bool, len(c.Granted))
 	for _, ino := range c.Granted {
-		told[ino] = true // made here: its attributes were never given to be kept
+		told[ino] = true // made here: the kernel has its attributes from the answer that said so, or knows that it changed them since
 	}
 	for _, ino := range c.Attrs {
 		if !told[ino] {

@@ -75,6 +75,8 @@ type Coherence interface {
 	Held() (until time.Duration, ok bool)
 	// Doubt makes the kernel forget what it knows of an inode's attributes, replies under way included.
 	Doubt(ino meta.Ino)
+	// ForgetAll makes it forget all names and attributes.
+	ForgetAll()
 	Hold(exclusive bool, dirs ...meta.Ino) (end func())
 	Clean(obj coherence.Object) bool
 }
@@ -130,6 +132,7 @@ type held struct {
 	sure   bool      // the state says so too
 	ending bool      // it is being given up
 	kept   bool      // the kernel may keep its attributes, as they were after the newest op
+	made   uint64    // the op that made it; 0 not one of those not applied yet
 	at     time.Time
 }
 

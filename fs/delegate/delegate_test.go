@@ -97,6 +97,7 @@ func (leased) Own(_ context.Context, _ coherence.Object, fn func() error) (time.
 func (leased) Ready(context.Context) error { return nil }
 func (leased) Held() (time.Duration, bool) { return time.Hour, true }
 func (leased) Doubt(meta.Ino)              {}
+func (leased) ForgetAll()                  {}
 
 // follow tells a mount what the log did.
 type follow struct{ m *delegate.Mount }

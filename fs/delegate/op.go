@@ -242,7 +242,7 @@ func (m *Mount) keep(q queued, top *meta.Layer, ch *meta.Change) (doubts []meta.
 		q.keys = append(q.keys, key)
 	})
 	for _, ino := range ch.Granted {
-		m.held[ino] = &held{lazy: true, at: now}
+		m.held[ino] = &held{lazy: true, at: now, made: q.n}
 	}
 	if o, ok := q.op.(meta.Create); ok {
 		m.free = o.Ino + 1
@@ -252,7 +252,7 @@ func (m *Mount) keep(q queued, top *meta.Layer, ch *meta.Change) (doubts []meta.
 		q.inos = append(q.inos, ino)
 		if h := m.held[ino]; h != nil {
 			h.at = now
-			if h.kept && h.typ == meta.Dir {
+			if h.kept && (h.typ == meta.Dir || !ordered(q.op)) {
 				h.kept = false
 				doubts = append(doubts, ino)
 			}
@@ -264,6 +264,15 @@ func (m *Mount) keep(q queued, top *meta.Layer, ch *meta.Change) (doubts []meta.
 	m.queue = append(m.queue, q)
 	poke(m.work)
 	return doubts
+}
+
+// ordered reports whether the kernel itself tells an answer about a file's attributes from before op from one after it.
+func ordered(op meta.Op) bool {
+	switch op.(type) {
+	case meta.Commit, meta.SetAttr:
+		return true
+	}
+	return false
 }
 
 func poke(ch chan struct{}) {

@@ -84,7 +84,7 @@ func (m *Mount) Clean(obj coherence.Object) bool {
 }
 
 // still reports whether the kernel may keep the attributes of ino, which is this mount's alone: not of what was changed a moment
-// ago. A directory's change with every name in it, which the kernel knows but for replies under way: Doubt settles those. The caller
+// ago, unless that made it: there is no older answer. A directory's change with every name in it, which the kernel knows but for replies under way: Doubt settles those. The caller
 // has mu.
 func (m *Mount) still(v *meta.Image, ino meta.Ino) bool {
 	h := m.held[ino]
@@ -93,7 +93,7 @@ func (m *Mount) still(v *meta.Image, ino meta.Ino) bool {
 			h.typ = st.Type
 		}
 	}
-	if h.typ == 0 || m.touched[ino] != 0 {
+	if last := m.touched[ino]; h.typ == 0 || last != 0 && last != h.made {
 		return false
 	}
 	h.kept = true

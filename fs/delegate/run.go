@@ -129,6 +129,9 @@ func (m *Mount) take(most int) []queued {
 // settle drops what lay over the state and is in it now, and tells of what was refused.
 func (m *Mount) settle(b []queued, failures []meta.Failure) {
 	refused := m.drop(b, failures)
+	if len(refused) > 0 {
+		m.coh.ForgetAll() // the kernel was told that they were done
+	}
 	for _, r := range refused {
 		m.o.Log.Error("a change made here was refused: this mount was cut off, and its directories were given away",
 			"op", describe(r.op), "err", r.err)

@@ -39,9 +39,23 @@ func (f *FS) lookup(ctx context.Context, dir meta.Ino, name string, refs Refs) (
 	}
 }
 
-// made returns the entry for something this mount has just made. The kernel takes such an answer as it is, so the
-// attributes may not be kept; the name may, where nobody else is at it.
+// made returns the entry for a new inode that is counted. The kernel takes such an answer's attributes as they are; but it has no other answer about
+// the inode yet, and is told of a change until it knows the inode, so that both may be kept where nobody else is at them.
 func (f *FS) made(dir meta.Ino, name string, st meta.Inode) Entry {
+	e := f.named(dir, name, st)
+	until, err := f.read(atOnce, coherence.Attr(st.Ino), func(v meta.View) (err error) {
+		st, err = v.Stat(st.Ino)
+		return err
+	})
+	if err == nil {
+		e.Inode, e.AttrUntil = st, until
+	}
+	return e
+}
+
+// named returns the entry for a name this mount has just given. The attributes in it may not be kept, the name may where nobody else is
+// at it.
+func (f *FS) named(dir meta.Ino, name string, st meta.Inode) Entry {
 	e := Entry{Inode: st}
 	obj := coherence.Entry(dir, name)
 	if !f.coh.Clean(obj) {
@@ -162,7 +176,7 @@ func (f *FS) Link(ctx context.Context, ino, dir meta.Ino, name string, refs Refs
 		drop(refs, ino)
 		return Entry{}, err
 	}
-	e := f.made(dir, name, res.Inode)
+	e := f.named(dir, name, res.Inode)
 	e.Inode = f.overlay(Attr{Inode: e.Inode}, res.Index).Inode
 	return e, nil
 }

@@ -3,6 +3,8 @@ package vfs
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
 	"dfs/cluster"
 	"dfs/cluster/fault"
@@ -180,6 +182,21 @@ func (f *FS) Release(id Handle) {
 	} else if !lazy {
 		f.queueEnd(n)
 	}
+}
+
+// Opened returns the inodes that are open, directories too.
+func (f *FS) Opened() []meta.Ino {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	open := make(map[meta.Ino]bool, len(f.handles))
+	for _, h := range f.handles {
+		if h.n != nil {
+			open[h.n.ino] = true
+		} else {
+			open[h.dir] = true
+		}
+	}
+	return slices.Collect(maps.Keys(open))
 }
 
 // Held returns the inodes without a name that this mount has open: they must not be reaped yet.

@@ -106,6 +106,9 @@ func (c *client) one() {
 	if c.n == 0 && changes[what] {
 		what = 7 // the first program only looks, and so goes on while changes wait
 	}
+	if c.o.Guard && c.n == 0 {
+		what = 7 // and only where its kernel may know the answer, and so goes on while the daemon is frozen
+	}
 	switch what {
 	case 0, 1:
 		c.create(at)

@@ -93,6 +93,9 @@ func (p *peer) validity(obj coherence.Object, cache bool) (until time.Duration, 
 		return 0, true
 	}
 	until = p.until
+	if p.s.o.Guard && !nameless(obj) {
+		until = max(until, now+coherence.Keep(obj, now, p.until, true))
+	}
 	if p.s.o.Break == LongValidity {
 		until += 5 * time.Second
 	}
@@ -301,12 +304,22 @@ func (p *peer) alter(c *change) (r nameReply) {
 	if a.ino != 0 || c.kind == opChmod {
 		v := p.s.world.at(coherence.Attr(max(a.ino, c.ino)), a.did.Index)
 		r.attr = attrReply{version: v.index, mtime: v.mtime}
+		if c.kind == opCreate {
+			r.attr = p.fresh(a.ino)
+		}
 		if p.s.o.Break == KeepAttrs {
 			r.attr.valid = p.left(p.until)
 		}
 	}
 	r.valid = p.left(until)
 	return r
+}
+
+// fresh returns attributes of what was just created, for the reply that says so. The kernel takes them as they are, but it has no other reply about
+// the inode yet, and an invalidation waits until it knows it.
+func (p *peer) fresh(ino meta.Ino) attrReply {
+	v := p.s.world.at(coherence.Attr(ino), p.applied)
+	return attrReply{version: v.index, mtime: v.mtime, valid: p.left(p.keep(coherence.Attr(ino)))}
 }
 
 // propose brings a change into the log and returns when it is applied here and released.
@@ -350,6 +363,11 @@ func (p *peer) send(c *change) {
 			p.s.append(to.leads, c)
 		}
 	})
+}
+
+// nameless reports whether programs reach what obj is about without asking for a name: what is there from the beginning.
+func nameless(obj coherence.Object) bool {
+	return obj.IsAttr() && (obj.Ino() < firstIno || obj == logAttr)
 }
 
 // dirOf returns the directory whose names an object is about.

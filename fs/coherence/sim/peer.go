@@ -34,22 +34,23 @@ type peer struct {
 	earlyOf   *leader
 	earlyTold bool // and told to be taken in
 
-	holder *lease.Holder
-	mount  *coherence.Mount // nil: no mount here
-	kernel *kernel
-	look   gate // readers that wait look again
-	work   gate
-	held   bool
-	drop   bool
-	dropAt time.Duration // the caches are dropped
-	until  time.Duration
-	count  map[meta.Ino]int // look-ups answered or about to be
-	files  map[meta.Ino]*file
-	calls  map[uint64]*outcome // proposals under way, and what came of them; nil: not known yet
-	seq    uint64
-	tail   tail
-	losses int                         // leases lost
-	sent   map[uint64]coherence.Notify // not come back from the kernel
+	holder  *lease.Holder
+	mount   *coherence.Mount // nil: no mount here
+	kernel  *kernel
+	look    gate // readers that wait look again
+	work    gate
+	held    bool
+	drop    bool
+	dropAt  time.Duration // the caches are dropped
+	until   time.Duration
+	watched time.Duration    // the newest end of a lease that the guard was told of
+	count   map[meta.Ino]int // look-ups answered or about to be
+	files   map[meta.Ino]*file
+	calls   map[uint64]*outcome // proposals under way, and what came of them; nil: not known yet
+	seq     uint64
+	tail    tail
+	losses  int                         // leases lost
+	sent    map[uint64]coherence.Notify // not come back from the kernel
 }
 
 func newPeer(s *sim, n int, mounted bool) *peer {
@@ -257,7 +258,7 @@ func (p *peer) leased() {
 	switch p.holder.State(p.clock()) {
 	case lease.Held:
 		if !p.drop {
-			p.held, p.until = true, p.holder.Until()
+			p.held, p.until, p.watched = true, p.holder.Until(), p.holder.Until()
 			p.mount.Leased()
 			p.s.open(&p.look)
 		}
@@ -405,6 +406,17 @@ func (p *peer) dropCaches() {
 	p.mount.Dropped()
 	p.holder.State(p.clock())
 	p.holder.Rejoin()
+}
+
+// guard is a process of its own: it goes on while the daemon is frozen. It is woken late.
+func (p *peer) guard() {
+	for {
+		expire, wait := coherence.GuardDue(p.clock(), p.watched)
+		if expire {
+			p.kernel.epoch++
+		}
+		p.s.sleep(wait + p.s.between(0, coherence.GuardMargin/2))
+	}
 }
 
 // owes lists the notifies that have not come back.

@@ -43,6 +43,7 @@ const (
 	CacheOld         Break = "old answers may be kept"
 	NoWait           Break = "answers do not wait for a release"
 	LongValidity     Break = "validity goes beyond the lease"
+	NoGuard          Break = "validity goes beyond the lease, and the guard is not there"
 	IgnoreLease      Break = "answers are given without a lease"
 	NoHoldOff        Break = "a new leader releases at once"
 	NoQuorumRound    Break = "grants without a quorum"
@@ -74,6 +75,7 @@ type Options struct {
 	Mounts    int           // 0: drawn, 2 or 3; of three peers
 	Rough     bool          // faults happen
 	OldKernel bool          // names cannot be expired without a lock
+	Guard     bool          // validities outlast leases, and a guard sees to their end
 	Explicit  bool          // the kernel has no AUTO_INVAL_DATA
 	Machine   bool          // the mounts follow the real machine, which also finds out repeats
 	Appends   bool          // a file is appended to by all
@@ -170,6 +172,9 @@ func Run(o Options) Report {
 	for _, p := range s.peers {
 		s.start(p.follow)
 		s.start(p.run)
+		if o.Guard && p.mount != nil && o.Break != NoGuard {
+			s.start(p.guard)
+		}
 	}
 	s.elect(s.peers[s.rng.IntN(len(s.peers))])
 	s.start(s.watchLeader)

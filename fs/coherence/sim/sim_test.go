@@ -28,6 +28,9 @@ var weathers = []struct {
 	{"RoughEarly", Options{Early: true, Rough: true}},
 	{"CalmEarlyOldKernel", Options{Early: true, OldKernel: true}},
 	{"RoughEarlyMachine", Options{Early: true, Machine: true, Rough: true}},
+	{"CalmGuarded", Options{Guard: true}},
+	{"RoughGuarded", Options{Guard: true, Rough: true}},
+	{"RoughGuardedEarlyMachine", Options{Guard: true, Early: true, Machine: true, Rough: true}},
 	{"RoughOldKernel", Options{Rough: true, OldKernel: true}},
 }
 

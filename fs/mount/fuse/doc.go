@@ -9,8 +9,8 @@
 // go-fuse does not know go out on it (EXPIRE EPOCH), and it is close-on-exec like the first.
 //
 // What the kernel may keep is what vfs says, never longer: entries and attributes by their validity, pages until they are
-// invalidated or the file is opened anew. Answers the kernel takes without asking whether they are overtaken
-// (CREATE, LINK, SETATTR and their like) carry attributes with validity 0.
+// invalidated or the file is opened anew. Answers about what it knows already and takes without asking whether they are overtaken
+// (LINK, SETATTR) carry attributes with validity 0.
 //
 // Only blocking lock waits obey INTERRUPT. Go's own scheduler sends signals to Go programs all the time, and a close that
 // fails because of one would be a lie.

@@ -16,7 +16,6 @@ func (r *raw) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fus
 	if err != nil {
 		return status(err)
 	}
-	e.AttrUntil = 0
 	r.fillEntry(&out.EntryOut, &e)
 	fillOpen(&out.OpenOut, o, m)
 	return fuse.OK

@@ -6,12 +6,13 @@ import (
 
 // Options of a mount. The zero value works.
 type Options struct {
-	Source     string // shown in the table of mounts: the data directory; default "dfs"
-	AllowOther bool   // other users may look; default for root
-	Readahead  int    // bytes the kernel reads ahead, if root; default 4 MiB
-	Background int    // asynchronous requests at once; default 64
-	NoEpoch    bool   // behave as on a kernel before 6.16
-	Debug      bool   // log every request
+	Source     string   // shown in the table of mounts: the data directory; default "dfs"
+	AllowOther bool     // other users may look; default for root
+	Readahead  int      // bytes the kernel reads ahead, if root; default 4 MiB
+	Background int      // asynchronous requests at once; default 64
+	NoEpoch    bool     // behave as on a kernel before 6.16
+	Guard      []string // command of the mount's guard (fs/mount/guard); none: the mount has none
+	Debug      bool     // log every request
 	Log        *slog.Logger
 }
 

@@ -34,12 +34,11 @@ var background = context.Background()
 
 func callerOf(h *fuse.InHeader) vfs.Caller { return vfs.Caller{UID: h.Uid, GID: h.Gid} }
 
-// newEntry answers a request that made something: validity 0 for attributes, since the kernel takes them as they are.
+// newEntry answers a request that made something.
 func (r *raw) newEntry(out *fuse.EntryOut, e vfs.Entry, err error) fuse.Status {
 	if err != nil {
 		return status(err)
 	}
-	e.AttrUntil = 0
 	r.fillEntry(out, &e)
 	return fuse.OK
 }

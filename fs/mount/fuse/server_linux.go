@@ -17,6 +17,7 @@ import (
 	"dfs/fs/coherence"
 	"dfs/fs/meta"
 	"dfs/fs/mount"
+	"dfs/fs/mount/guard"
 	"dfs/fs/vfs"
 )
 
@@ -31,6 +32,7 @@ type Server struct {
 	raw    *raw
 	fuse   *fuse.Server
 	epoch  bool
+	guard  *guard.Guard // nil: there is none
 
 	mu  sync.Mutex
 	dup int // our own descriptor of the device; -1 closed
@@ -69,6 +71,11 @@ func Mount(_ context.Context, point string, fs *vfs.FS, o Options) (*Server, err
 	s.epoch = !o.NoEpoch && s.fuse.KernelSettings().Minor >= epochMinor
 	if at, err := mount.At(point); err == nil && at != nil {
 		s.device = at.Device
+	}
+	if s.epoch && len(o.Guard) > 0 {
+		if s.guard, err = guard.Start(s.dup, o.Guard...); err != nil {
+			o.Log.Warn("the mount has no guard: its kernel keeps names and attributes for a lease's length only", "err", err)
+		}
 	}
 	if root && s.device != "" {
 		if err := mount.Readahead(s.device, o.Readahead); err != nil {
@@ -119,6 +126,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	stop()
 	looks.Wait()
+	if s.guard != nil {
+		s.guard.Close()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	unix.Close(s.dup)
@@ -178,6 +188,14 @@ func (s *Server) Point() string { return s.point }
 // Epoch reports whether ExpireEpoch works here.
 func (s *Server) Epoch() bool { return s.epoch }
 
+// Guard returns the mount's guard; nil if it has none.
+func (s *Server) Guard() coherence.Guard {
+	if s.guard == nil {
+		return nil
+	}
+	return s.guard
+}
+
 // Inodes returns how many inodes the kernel has references to, the root not counted.
 func (s *Server) Inodes() int { return s.raw.refs.len() }
 
@@ -199,7 +217,8 @@ func (s *Server) InvalAttrNow(ino meta.Ino) bool {
 }
 
 // installMax bounds the wait for a reply that is on its way to install an inode. Between the reading of a state and the kernel's
-// taking it nothing waits, so only a stalled machine needs so long; after it, the state's validity is nearly over.
+// taking it nothing waits, so only a stalled machine needs so long; after it, the mount loses its lease rather than that the change is said to be
+// taken in.
 const installMax = 500 * time.Millisecond
 
 // InvalInode implements coherence.Kernel. While we have given the kernel a reference and it says it does not know the inode, our answer is
@@ -217,8 +236,7 @@ func (s *Server) InvalInode(ino meta.Ino, off, n int64) error {
 			return nil
 		}
 		if waited >= installMax {
-			s.o.Log.Warn("the kernel was given an inode and does not know it", "ino", ino)
-			return nil
+			return fault.New("invalidate inode", fault.Timeout, "the kernel was given inode %d and does not know it", ino)
 		}
 		time.Sleep(pause)
 		waited += pause
