@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 )
 
@@ -46,18 +47,31 @@ func errText(err error) string {
 	return err.Error()
 }
 
-// fuzz runs every fuzz target for o.fuzz, one after the other.
+// fuzz runs every fuzz target for o.fuzz, on one processor each: as many at once as there are.
 func fuzz(ctx context.Context, t *totals, o options) {
 	targets, err := fuzzTargets(ctx, o.packages)
 	if err != nil {
 		t.fail("fuzz targets", err.Error()+"\n")
 		return
 	}
-	for _, k := range targets {
-		cmd := command(ctx, "go", "test", "-vet=off", "-run", "^$", "-fuzz", "^"+k.test+"$",
-			"-fuzztime", o.fuzz.String(), "-timeout", "10m", k.pkg)
-		if out, err := cmd.CombinedOutput(); err != nil && !onlyTimeIsUp(out) {
-			t.fail("fuzz "+k.String(), string(out))
+	results := make([]chan error, len(targets))
+	outs := make([][]byte, len(targets))
+	slots := make(chan struct{}, runtime.NumCPU())
+	for i, k := range targets {
+		results[i] = make(chan error, 1)
+		go func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			cmd := command(ctx, "go", "test", "-vet=off", "-run", "^$", "-fuzz", "^"+k.test+"$",
+				"-fuzztime", o.fuzz.String(), "-parallel", "1", "-timeout", "10m", k.pkg)
+			var err error
+			outs[i], err = cmd.CombinedOutput()
+			results[i] <- err
+		}()
+	}
+	for i, k := range targets {
+		if err := <-results[i]; err != nil && !onlyTimeIsUp(outs[i]) {
+			t.fail("fuzz "+k.String(), string(outs[i]))
 			continue
 		}
 		fmt.Fprintf(t.out, "ok   fuzz %s %s\n", k, o.fuzz)
