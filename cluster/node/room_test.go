@@ -42,7 +42,7 @@ func TestNamesAreRefusedFirst(t *testing.T) {
 		op   meta.Op
 		grow bool
 	}{
-		{meta.Create{}, true}, {meta.Link{}, true}, {meta.Unlink{}, false}, {meta.Commit{}, false}, {meta.Rename{}, false}, {meta.Reap{}, false},
+		{meta.Create{}, true}, {meta.Link{}, true}, {meta.SetXattr{}, true}, {meta.RemoveXattr{}, false}, {meta.Unlink{}, false}, {meta.Commit{}, false}, {meta.Rename{}, false}, {meta.Reap{}, false},
 	}
 	for _, o := range ops {
 		if err := s.grows(o.op); err != nil {

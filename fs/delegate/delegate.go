@@ -37,9 +37,10 @@ import (
 
 const (
 	batchKeys  = 4096                  // keys that a batch's ops may write, by their own count
-	batchBytes = 256 << 10             // of a batch's ops
+	batchBytes = 256 << 10             // of a batch's ops, or of what they write
 	batchEvery = 20 * time.Millisecond // an op waits so long for company, unless somebody waits for it
 	queueMax   = 16384                 // ops not applied yet; more wait
+	bytesMax   = 16 << 20              // of those, likewise
 	oldestMax  = time.Second           // age of the oldest op not applied yet at which new ones wait
 	idleAfter  = 10 * time.Second      // an inode untouched for so long is given up
 	quietAfter = time.Second           // one untouched for so long is given up with another that was asked for
@@ -108,6 +109,7 @@ type Mount struct {
 	wrote   map[string]uint64   // the newest op that wrote a key of writes
 	touched map[meta.Ino]uint64 // the newest op that is not applied yet, by inode
 	queue   []queued            // ops to be sent, in order
+	bytes   int                 // of ops that are not applied yet
 	last    uint64              // newest op
 	applied uint64              // all up to it are in the state
 	oldest  time.Time           // when the oldest op that is not applied yet was done

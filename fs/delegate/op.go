@@ -101,6 +101,10 @@ func (m *Mount) look(op meta.Op) (t touches, err error) {
 		t.inos = []meta.Ino{op.Dir, op.Ino}
 	case meta.SetAttr:
 		t.inos = []meta.Ino{op.Ino}
+	case meta.SetXattr:
+		t.inos = []meta.Ino{op.Ino}
+	case meta.RemoveXattr:
+		t.inos = []meta.Ino{op.Ino}
 	case meta.Unlink:
 		err = m.lookAt(&t, op.Dir, op.Name)
 	case meta.Rmdir:
@@ -215,12 +219,12 @@ func (m *Mount) tryHere(op meta.Op, t touches) (res meta.Result, doubts []meta.I
 	}
 	q := queued{n: m.last + 1, op: op}
 	enc := meta.Encode(op)
-	q.bytes = len(enc)
 	if m.o.Journal != nil {
 		if q.ticket, err = m.o.Journal.Append(KindOp, wire.AppendUint(nil, q.n), enc); err != nil {
 			return res, nil, errNotKept
 		}
 	}
+	q.bytes = len(enc)
 	return res, m.keep(q, top, ch), nil
 }
 
@@ -228,7 +232,9 @@ func (m *Mount) tryHere(op meta.Op, t touches) (res meta.Result, doubts []meta.I
 func (m *Mount) keep(q queued, top *meta.Layer, ch *meta.Change) (doubts []meta.Ino) {
 	now := m.o.Now()
 	m.last, q.at = q.n, now
+	wrote := 0 // an inherited ACL is many times its op
 	top.Writes.Each(func(k, v []byte, set bool) {
+		wrote += len(k) + len(v)
 		if !meta.Private(k) {
 			return
 		}
@@ -241,6 +247,8 @@ func (m *Mount) keep(q queued, top *meta.Layer, ch *meta.Change) (doubts []meta.
 		m.wrote[key] = q.n
 		q.keys = append(q.keys, key)
 	})
+	q.bytes = max(q.bytes, wrote)
+	m.bytes += q.bytes
 	for _, ino := range ch.Granted {
 		m.held[ino] = &held{lazy: true, at: now, made: q.n}
 	}
@@ -357,10 +365,10 @@ func (m *Mount) ready(ctx context.Context, op meta.Op) error {
 	}
 }
 
-// full reports whether ops have to wait: too many, or the oldest too old. The caller has mu.
+// full reports whether ops have to wait: too many, too large, or the oldest too old. The caller has mu.
 func (m *Mount) full() bool {
 	n := m.last - m.applied
-	return n >= queueMax || n > 0 && m.o.Now().Sub(m.oldest) >= oldestMax
+	return n >= queueMax || m.bytes >= bytesMax || n > 0 && m.o.Now().Sub(m.oldest) >= oldestMax
 }
 
 // reserve gets inode numbers. Two at once get two lots, and one is never used.

@@ -65,6 +65,9 @@ func (m *Mount) Hold(exclusive bool, dirs ...meta.Ino) (end func()) {
 	return m.coh.Hold(exclusive, dirs...)
 }
 
+// Doubt is coherence.Driver.Doubt.
+func (m *Mount) Doubt(ino meta.Ino) { m.coh.Doubt(ino) }
+
 // Clean reports whether nothing about obj is pending or unreleased. Names that are this mount's alone are always clean.
 func (m *Mount) Clean(obj coherence.Object) bool {
 	m.lock()

@@ -154,6 +154,7 @@ func (m *Mount) drop(b []queued, failures []meta.Failure) (refused []refusal) {
 	defer m.mu.Unlock()
 	last := b[len(b)-1].n
 	for _, q := range b {
+		m.bytes -= q.bytes
 		for _, k := range q.keys {
 			if m.wrote[k] <= last {
 				delete(m.wrote, k)
@@ -314,6 +315,8 @@ func describe(op meta.Op) string {
 		return "rename " + op.OldName + " to " + op.NewName
 	case meta.Commit:
 		return "write"
+	case meta.SetXattr, meta.RemoveXattr:
+		return "set an extended attribute"
 	}
 	return "set attributes"
 }

@@ -17,12 +17,11 @@ func (a *apply) setAttr(op SetAttr) error {
 			return err
 		}
 	}
-	a.attrs(n, op)
-	return nil
+	return a.attrs(n, op)
 }
 
 // attrs sets what op's mask names, the size excepted.
-func (a *apply) attrs(n *node, op SetAttr) {
+func (a *apply) attrs(n *node, op SetAttr) error {
 	if op.Mask&(SetUID|SetGID) != 0 && n.Type != Dir {
 		n.Mode &^= setuid
 		if n.Mode&groupX != 0 {
@@ -52,6 +51,15 @@ func (a *apply) attrs(n *node, op SetAttr) {
 		n.Ctime = op.Ctime
 	}
 	a.touch(n)
+	if op.Mask&(SetUID|SetGID|SetSize) != 0 {
+		if err := a.dropCapability(n); err != nil {
+			return err
+		}
+	}
+	if op.Mask&SetMode != 0 {
+		return a.followMode(n)
+	}
+	return nil
 }
 
 func (a *apply) setSize(n *node, op SetAttr) error {

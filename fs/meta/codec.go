@@ -22,9 +22,35 @@ func appendInode(b []byte, n Inode) []byte {
 	for _, v := range [...]int64{n.Size, int64(n.Atime), int64(n.Mtime), int64(n.Ctime), int64(n.Btime)} {
 		b = wire.AppendInt(b, v)
 	}
-	return n.Wish.Append(wire.AppendString(b, n.Target))
+	b = n.Wish.Append(wire.AppendString(b, n.Target))
+	if n.Xattrs > 0 {
+		b = appendUints(append(b, fieldXattrs, byte(n.Special)), uint64(n.Xattrs), uint64(n.xbytes))
+	}
+	return b
 }
 
+// What came later stands behind an inode's first fields, where it is not zero, each behind its number, in their order.
+const fieldXattrs = 1
+
+// readFields reads up to the end of d.
+func (n *Inode) readFields(d *wire.Reader) error {
+	last := byte(0)
+	for d.Err() == nil && d.Len() > 0 {
+		f := d.Byte()
+		switch {
+		case f <= last:
+			return fault.New("decode inode", fault.Invalid, "field %d after %d", f, last)
+		case f == fieldXattrs:
+			n.Special, n.Xattrs, n.xbytes = Special(d.Byte()), d.Uint32(), d.Uint32()
+		default:
+			return fault.New("decode inode", fault.Invalid, "field %d", f)
+		}
+		last = f
+	}
+	return d.Err()
+}
+
+// readInode reads an inode that ends where d does.
 func readInode(d *wire.Reader) (Inode, error) {
 	if f := d.Byte(); d.Err() == nil && f != inodeFormat {
 		return Inode{}, fault.New("decode inode", fault.Invalid, "format %d", f)
@@ -35,7 +61,9 @@ func readInode(d *wire.Reader) (Inode, error) {
 	n.Size, n.Atime, n.Mtime, n.Ctime, n.Btime = d.Int(), Time(d.Int()), Time(d.Int()), Time(d.Int()), Time(d.Int())
 	n.Target = d.String(TargetMax)
 	var err error
-	n.Wish, err = placement.ReadWish(d)
+	if n.Wish, err = placement.ReadWish(d); err == nil {
+		err = n.readFields(d)
+	}
 	return n, err
 }
 

@@ -42,7 +42,9 @@ func (a *apply) commit(op Commit) error {
 		a.dated(n, op.Mtime, op.Time)
 	}
 	if op.Attrs.Mask != 0 {
-		a.attrs(n, op.Attrs)
+		if err := a.attrs(n, op.Attrs); err != nil {
+			return err
+		}
 	}
 	if op.EndGrant && n.Grant != 0 && n.Grant == a.c.Session {
 		return a.ungrant(n)

@@ -73,7 +73,13 @@ func (a *apply) reap(op Reap) (r Result, err error) {
 			return Result{}, err
 		}
 		left -= dropped
-		if n.Blocks > 0 {
+		if n.Xattrs > 0 && left > 0 {
+			if dropped, err = a.dropXattrs(n, left); err != nil {
+				return Result{}, err
+			}
+			left -= dropped
+		}
+		if n.Blocks > 0 || n.Xattrs > 0 {
 			r.More = true
 			continue
 		}

@@ -14,6 +14,7 @@ import (
 	"dfs/cluster/placement"
 	"dfs/cluster/raft"
 	"dfs/cluster/state"
+	"dfs/fs/acl"
 	"dfs/fs/extent"
 )
 
@@ -61,9 +62,20 @@ func (h *history) entry() (uint64, []raft.Proposal) {
 func (h *history) ino() Ino     { return Ino(1 + h.r.IntN(30)) }
 func (h *history) name() string { return string(rune('a' + h.r.IntN(5))) }
 
+func (h *history) xattr() string {
+	return []string{AccessACL, DefaultACL, Capability, "user.a", "trusted.b"}[h.r.IntN(5)]
+}
+
+// value is an ACL, which is as good as any value.
+func (h *history) value() []byte {
+	p := func() uint16 { return uint16(h.r.IntN(8)) }
+	return acl.ACL{{Tag: acl.UserObj, Perm: p()}, {Tag: acl.User, Perm: p(), ID: 5}, {Tag: acl.GroupObj, Perm: p()},
+		{Tag: acl.Mask, Perm: p()}, {Tag: acl.Other, Perm: p()}}.Append(nil)
+}
+
 func (h *history) op() Op {
 	now := Time(h.index)
-	switch h.r.IntN(16) {
+	switch h.r.IntN(18) {
 	case 0, 1, 2, 3:
 		return Create{Dir: h.ino(), Name: h.name(), Type: Type(1 + h.r.IntN(2)), Mode: 0o644, Time: now, Grant: true}
 	case 4:
@@ -82,6 +94,10 @@ func (h *history) op() Op {
 		return Format{Mode: 0o755}
 	case 11:
 		return EndGrant{Session: 1 + h.r.Uint64N(3)}
+	case 12:
+		return SetXattr{Ino: h.ino(), Name: h.xattr(), Value: h.value(), Flags: uint32(h.r.IntN(3)), KillSetgid: true, Time: now}
+	case 13:
+		return RemoveXattr{Ino: h.ino(), Name: h.xattr(), Time: now}
 	}
 	op := Commit{Ino: h.ino(), Time: now, TruncGen: h.r.Uint64N(3), Synced: h.r.IntN(4) == 0}
 	at := h.r.Int64N(10)

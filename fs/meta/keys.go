@@ -15,6 +15,7 @@ import (
 //	'i' ino                      inode
 //	'd' dir cursor               dentry: type, inode, name
 //	'x' ino end                  extent that ends at byte end
+//	'a' ino name                 extended attribute: its value
 //	't' ino gen                  a truncation whose extents are not all dropped: where it cut
 //	't' ino 0                    where Trim goes on
 //	'o' ino                      orphan: log index of its last name's end
@@ -55,6 +56,8 @@ func extentsOf(i Ino) []byte           { return be(prefix('x'), uint64(i)) }
 func extentKey(i Ino, end int64) []byte {
 	return be(extentsOf(i), uint64(end))
 }
+func xattrsOf(i Ino) []byte                 { return be(prefix('a'), uint64(i)) }
+func xattrKey(i Ino, name string) []byte    { return append(xattrsOf(i), name...) }
 func cutsOf(i Ino) []byte                   { return be(prefix('t'), uint64(i)) }
 func cutKey(i Ino, gen uint64) []byte       { return be(cutsOf(i), gen) }
 func orphanKey(i Ino) []byte                { return be(prefix('o'), uint64(i)) }

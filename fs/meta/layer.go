@@ -44,7 +44,7 @@ func Private(key []byte) bool {
 		return false
 	}
 	switch key[1] {
-	case 'i', 'd', 'x', 't', 'w':
+	case 'i', 'd', 'x', 't', 'w', 'a':
 		return true
 	}
 	return false

@@ -36,6 +36,11 @@ const (
 	TargetMax = 4095           // bytes in a symlink's target
 	SizeMax   = int64(1) << 56 // bytes in a file; beyond is fault.TooBig
 	LinkMax   = 65000
+
+	XattrNameMax  = 255     // bytes in an extended attribute's name
+	XattrValueMax = 1 << 16 // bytes in its value
+	XattrListMax  = 1 << 16 // bytes that the names of one inode's take, each with a zero byte
+	XattrSumMax   = 1 << 20 // bytes of their values: every peer keeps them all
 )
 
 // Type is what an inode is. The numbers are stored and travel.
@@ -76,8 +81,11 @@ type Inode struct {
 	Parent   Ino            // of a directory
 	Target   string         // of a symlink
 	Wish     placement.Wish // what new extents of this file, or new entries of this directory, get
+	Xattrs   uint32         // bytes that the names of its extended attributes take in a list; 0: it has none
+	Special  Special        // which of those it has that mean something to us
 
-	cuts uint8 // truncations whose extents are not all dropped yet
+	cuts   uint8  // truncations whose extents are not all dropped yet
+	xbytes uint32 // of the values of its extended attributes
 }
 
 // Dentry is one entry of a directory, with its inode's attributes as of the same index.
@@ -101,6 +109,8 @@ type View interface {
 	// Extents returns the pieces that overlap [off, off+n), whole. Mind their Tail. None lies beyond the file's
 	// last block; bytes of that block at and after Size read as zeros whatever they are.
 	Extents(ino Ino, off, n int64) (extent.Map, error)
+	Xattr(ino Ino, name string) ([]byte, error) // fault.NotExist
+	Xattrs(ino Ino) ([]string, error)           // the names, sorted
 	Usage() (Usage, error)
 	Close()
 }
@@ -160,6 +170,34 @@ type Create struct {
 	Time     Time
 	Grant    bool
 	Ino      Ino
+	Umask    uint32 // what Mode loses, unless the directory has a default ACL, which decides then
+}
+
+// SetXattr sets an extended attribute. Its namespace is user (of files and directories), trusted, security, or it is one of the two ACLs
+// (Linux's form; see fs/acl). An access ACL sets the mode; one that says no more than that is not kept.
+// fault.Stale, NameTooLong, Invalid (the name, or an ACL), Unsupported (the namespace, ACLs of symlinks), Refused (user attributes of
+// what has none, reserved names), Permission (a default ACL of what is no directory), TooBig (the value),
+// NoSpace (too many), Exist and NotExist by Flags.
+type SetXattr struct {
+	Ino        Ino
+	Name       string
+	Value      []byte
+	Flags      uint32 // XattrCreate or XattrReplace, as setxattr(2) has them
+	KillSetgid bool   // who sets an access ACL may not keep the file's setgid bit
+	Time       Time
+}
+
+// Flags of SetXattr.
+const (
+	XattrCreate  = 1
+	XattrReplace = 2
+)
+
+// RemoveXattr removes an extended attribute. An ACL need not be there. fault.Stale, NotExist; of names, those of SetXattr.
+type RemoveXattr struct {
+	Ino  Ino
+	Name string
+	Time Time
 }
 
 // Link names an existing inode once more. fault.Exist, NotExist, IsDir (of a directory), TooManyLinks.
@@ -227,7 +265,8 @@ const (
 // SetAttr changes attributes. A new Size truncates or extends (with a hole) and raises TruncGen when it shrinks.
 // Extents beyond the new end are dropped by at most a bounded number an op; the rest is invisible at once and
 // dropped by Trim. A cut inside a block leaves a Tail. Ctime is set to Time unless given, Mtime too where the size
-// is. A change of owner or group takes setuid and setgid from what is no directory, unless SetMode is given too.
+// is. A change of owner or group takes setuid and setgid from what is no directory, unless SetMode is given too. It takes
+// the capabilities of a program as well, and so does a size. An access ACL follows the mode.
 // fault.Stale (the inode is gone), IsDir and Invalid (size of what has none), TooBig, Busy (too many truncations
 // wait for Trim).
 type SetAttr struct {

@@ -32,6 +32,7 @@ type mfile struct {
 	links  int            // names that lead here
 	parent Ino
 	gen    uint64
+	xattrs map[string]string
 }
 
 func newModel() *model {
@@ -111,6 +112,37 @@ func (m *model) apply(op Op) fault.Kind {
 			f.gen++
 		}
 		f.data = resize(f.data, int(op.Size))
+		delete(f.xattrs, Capability)
+	case SetXattr:
+		f := m.files[op.Ino]
+		if f == nil {
+			return fault.Stale
+		}
+		if k := fault.KindOf(checkXattr(f.typ, op.Name)); k != 0 {
+			return k
+		}
+		_, there := f.xattrs[op.Name]
+		switch {
+		case there && op.Flags == XattrCreate:
+			return fault.Exist
+		case !there && op.Flags == XattrReplace:
+			return fault.NotExist
+		case f.xattrs == nil:
+			f.xattrs = map[string]string{}
+		}
+		f.xattrs[op.Name] = string(op.Value)
+	case RemoveXattr:
+		f := m.files[op.Ino]
+		if f == nil {
+			return fault.Stale
+		}
+		if k := fault.KindOf(checkXattr(f.typ, op.Name)); k != 0 {
+			return k
+		}
+		if _, there := f.xattrs[op.Name]; !there {
+			return fault.NotExist
+		}
+		delete(f.xattrs, op.Name)
 	case Reap:
 		for _, i := range op.Inos {
 			if f := m.files[i]; f != nil && i != Root && f.links == 0 {
@@ -288,6 +320,8 @@ func (w *world) step() {
 		w.both(Rmdir{Dir: w.aDir(), Name: w.name(), Time: now})
 	case n < 52:
 		w.both(Rename{OldDir: w.aDir(), OldName: w.name(), NewDir: w.aDir(), NewName: w.name(), Flags: uint32(w.r.IntN(3)), Time: now})
+	case n < 55:
+		w.xattr(now)
 	case n < 60:
 		if i := w.aFile(); i != Root {
 			w.both(SetAttr{Ino: i, Mask: SetSize, Size: w.r.Int64N(40 * 512), Time: now})
@@ -306,6 +340,15 @@ func (w *world) step() {
 		w.do(EndGrant{Session: w.Session()})
 	}
 	w.track()
+}
+
+func (w *world) xattr(now Time) {
+	ino, name := w.ino(), []string{"user.a", "user.b", "trusted.c", Capability, "nowhere.d"}[w.r.IntN(5)]
+	if w.r.IntN(3) == 0 {
+		w.both(RemoveXattr{Ino: ino, Name: name, Time: now})
+		return
+	}
+	w.both(SetXattr{Ino: ino, Name: name, Value: []byte(w.name()), Flags: uint32(w.r.IntN(3)), Time: now})
 }
 
 // both applies op to the machine and the model.
@@ -431,6 +474,7 @@ func (w *world) compare() {
 		if n.Type != f.typ {
 			w.t.Fatalf("inode %d is a %d", i, n.Type)
 		}
+		w.compareXattrs(v, i, f)
 		if f.typ == Dir {
 			w.compareDir(v, i, n, f)
 			continue
@@ -472,6 +516,22 @@ func (w *world) compare() {
 	}
 	if err != nil || !done || uint64(len(short)) != u.BelowExtents || below != u.BelowBlocks {
 		w.t.Fatalf("%d extents of %d blocks below target, usage says %+v (%v)", len(short), below, u, err)
+	}
+}
+
+func (w *world) compareXattrs(v *Image, i Ino, f *mfile) {
+	w.t.Helper()
+	names, err := v.Xattrs(i)
+	got := map[string]string{}
+	for _, name := range names {
+		value, err := v.Xattr(i, name)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		got[name] = string(value)
+	}
+	if err != nil || !maps.Equal(got, f.xattrs) {
+		w.t.Fatalf("inode %d has %v (%v), want %v", i, got, err, f.xattrs)
 	}
 }
 

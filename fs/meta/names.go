@@ -65,7 +65,7 @@ func (a *apply) create(op Create) error {
 	} else if err := a.unborn(ino, c.next); err != nil {
 		return err
 	}
-	n := &node{Inode: Inode{Ino: ino, Type: op.Type, Mode: op.Mode & modeBits, UID: op.UID, GID: op.GID, Nlink: 1, Rdev: op.Rdev,
+	n := &node{Inode: Inode{Ino: ino, Type: op.Type, Mode: op.Mode & modeBits &^ (op.Umask & 0o777), UID: op.UID, GID: op.GID, Nlink: 1, Rdev: op.Rdev,
 		Size: int64(len(op.Target)), Target: op.Target, Atime: op.Time, Mtime: op.Time, Ctime: op.Time, Btime: op.Time, Wish: dir.Wish}}
 	if n.Type != CharDev && n.Type != BlockDev {
 		n.Rdev = 0
@@ -79,6 +79,9 @@ func (a *apply) create(op Create) error {
 	if n.Type == Dir {
 		n.Nlink, n.Parent = 2, dir.Ino
 		dir.Nlink++
+	}
+	if err := a.inheritACL(dir, n, op.Mode); err != nil {
+		return err
 	}
 	if op.Grant && a.c.Session != 0 && (n.Type != Dir || !n.Wish.CommitClose) {
 		n.Grant = a.c.Session

@@ -60,6 +60,9 @@ func (Format) op() byte   { return 14 }
 func (Reserve) op() byte  { return 15 }
 func (Batch) op() byte    { return 16 }
 
+func (SetXattr) op() byte    { return 20 }
+func (RemoveXattr) op() byte { return 21 }
+
 // nameLimit lets names that are too long arrive, so that they are answered with their own kind.
 const nameLimit = 4 * NameMax
 
@@ -70,7 +73,7 @@ func decodeOp(b []byte) (Op, error) {
 	switch n := d.Byte(); n {
 	case 1:
 		op = Create{Dir: Ino(d.Uint()), Name: d.String(nameLimit), Type: Type(d.Byte()), Mode: d.Uint32(), UID: d.Uint32(), GID: d.Uint32(),
-			Rdev: d.Uint32(), Target: d.String(2 * TargetMax), Time: Time(d.Int()), Grant: d.Bool(), Ino: expected(d)}
+			Rdev: d.Uint32(), Target: d.String(2 * TargetMax), Time: Time(d.Int()), Grant: d.Bool(), Ino: expected(d), Umask: uint32(expected(d))}
 	case 2:
 		op = Link{Ino: Ino(d.Uint()), Dir: Ino(d.Uint()), Name: d.String(nameLimit), Time: Time(d.Int())}
 	case 3:
@@ -104,6 +107,11 @@ func decodeOp(b []byte) (Op, error) {
 		op, err = readBatch(d)
 	case 22:
 		op = readPunch(d)
+	case 20:
+		op = SetXattr{Ino: Ino(d.Uint()), Name: d.String(nameLimit), Value: d.Bytes(2 * XattrValueMax), Flags: d.Uint32(),
+			KillSetgid: d.Bool(), Time: Time(d.Int())}
+	case 21:
+		op = RemoveXattr{Ino: Ino(d.Uint()), Name: d.String(nameLimit), Time: Time(d.Int())}
 	default:
 		return nil, fault.New("decode op", fault.Invalid, "op %d is unknown", n)
 	}
@@ -120,7 +128,11 @@ func (o Create) append(b []byte) []byte {
 	b = append(wire.AppendString(wire.AppendUint(b, uint64(o.Dir)), o.Name), byte(o.Type))
 	b = appendUints(b, uint64(o.Mode), uint64(o.UID), uint64(o.GID), uint64(o.Rdev))
 	b = wire.AppendInt(wire.AppendString(b, o.Target), int64(o.Time))
-	return appendExpected(wire.AppendBool(b, o.Grant), o.Ino)
+	b = wire.AppendBool(b, o.Grant)
+	if o.Umask != 0 {
+		return appendUints(b, uint64(o.Ino), uint64(o.Umask))
+	}
+	return appendExpected(b, o.Ino)
 }
 
 func (o Link) append(b []byte) []byte {
@@ -261,6 +273,15 @@ func readBatch(d *wire.Reader) (o Batch, err error) {
 		o.Peer = cluster.PeerID(d.Fixed(len(o.Peer)))
 	}
 	return o, nil
+}
+
+func (o SetXattr) append(b []byte) []byte {
+	b = wire.AppendBytes(wire.AppendString(wire.AppendUint(b, uint64(o.Ino)), o.Name), o.Value)
+	return wire.AppendInt(wire.AppendBool(wire.AppendUint(b, uint64(o.Flags)), o.KillSetgid), int64(o.Time))
+}
+
+func (o RemoveXattr) append(b []byte) []byte {
+	return wire.AppendInt(wire.AppendString(wire.AppendUint(b, uint64(o.Ino)), o.Name), int64(o.Time))
 }
 
 func appendUints(b []byte, vs ...uint64) []byte {

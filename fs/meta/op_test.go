@@ -45,6 +45,8 @@ func every() []Op {
 		Confirm{Peer: q, Index: 6},
 		Format{Mode: 0o755, UID: 1, GID: 2, Time: 3},
 		Punch{Ino: 4, Off: 512, N: 1024, Mtime: 5, Time: 6},
+		SetXattr{Ino: 4, Name: "user.n", Value: []byte("v"), Flags: XattrCreate, KillSetgid: true, Time: 5},
+		RemoveXattr{Ino: 4, Name: "user.n", Time: 5},
 	}
 }
 
@@ -63,22 +65,40 @@ func TestOpsReadBack(t *testing.T) {
 			}
 		}
 	}
-	if len(seen) != 15 {
+	if len(seen) != 17 {
 		t.Errorf("%d kinds of ops", len(seen))
+	}
+}
+
+// What an op may leave out at its end reads back too.
+func TestLateFieldsReadBack(t *testing.T) {
+	for _, op := range []Op{
+		Create{Dir: 1, Name: "n", Type: File, Ino: 7},
+		Create{Dir: 1, Name: "n", Type: File, Umask: 0o22},
+		Create{Dir: 1, Name: "n", Type: File, Ino: 7, Umask: 0o77},
+	} {
+		if got, err := Decode(Encode(op)); err != nil || got != op {
+			t.Errorf("%+v (%v), want %+v", got, err, op)
+		}
 	}
 }
 
 func TestInodesReadBack(t *testing.T) {
 	n := Inode{Ino: 1, Type: 2, Mode: 3, UID: 4, GID: 5, Nlink: 6, Size: 7, Blocks: 8, Atime: 9, Mtime: 10, Ctime: 11, Btime: -12, Rdev: 13,
-		TruncGen: 14, Changed: 15, Written: 16, Writer: 17, Grant: 18, Parent: 19, Target: "x", Wish: placement.Wish{Copies: 2}, cuts: 3}
+		TruncGen: 14, Changed: 15, Written: 16, Writer: 17, Grant: 18, Parent: 19, Target: "x", Wish: placement.Wish{Copies: 2}, cuts: 3,
+		Xattrs: 20, Special: HasCapability, xbytes: 21}
 	v := reflect.ValueOf(n)
 	for i := range v.NumField() {
 		if v.Field(i).IsZero() {
 			t.Fatalf("%s is not set", v.Type().Field(i).Name)
 		}
 	}
-	if got, err := decodeInode(appendInode(nil, n)); err != nil || got != n {
+	b := appendInode(nil, n)
+	if got, err := decodeInode(b); err != nil || got != n {
 		t.Fatalf("%+v %v", got, err)
+	}
+	if _, err := decodeInode(append(b, b[len(b)-4:]...)); !errors.Is(err, fault.Corrupt) {
+		t.Fatalf("a field twice: %v", err)
 	}
 	r, err := ResultOf(state.EncodeResult(appendResult(nil, Result{Index: 4, Inode: n, More: true}), nil))
 	if err != nil || r != (Result{4, n, true}) {

@@ -130,6 +130,10 @@ func (a *apply) carry(op Op) (Result, error) {
 		return a.reserve(op)
 	case Punch:
 		return a.punch(op)
+	case SetXattr:
+		return Result{}, a.setXattr(op)
+	case RemoveXattr:
+		return Result{}, a.removeXattr(op)
 	}
 	return Result{}, fault.New("apply", fault.Invalid, "op %T", op)
 }

@@ -12,12 +12,13 @@ import (
 // Getattr returns the attributes of ino, with this mount's own uncommitted writes in them. fault.Stale; fault.CutOff
 // where another mount has the file to itself and cannot be asked for it.
 func (f *FS) Getattr(ctx context.Context, ino meta.Ino) (Attr, error) {
-	return f.stat(ctx, ino, nil)
+	return f.stat(ctx, ino, nil, nil)
 }
 
 // stat reads attributes coherently, of an inode that is counted before. Where another mount holds the file's grant it is made
-// to flush first, however often it must be asked: what is committed may be older than what its programs have seen.
-func (f *FS) stat(ctx context.Context, ino meta.Ino, refs Refs) (Attr, error) {
+// to flush first, however often it must be asked: what is committed may be older than what its programs have seen. Also, if not nil,
+// is asked of the same view; what it found last counts.
+func (f *FS) stat(ctx context.Context, ino meta.Ino, refs Refs, also func(meta.View)) (Attr, error) {
 	obj := coherence.Attr(ino)
 	var ask recaller
 	reading := ctx
@@ -38,6 +39,9 @@ func (f *FS) stat(ctx context.Context, ino meta.Ino, refs Refs) (Attr, error) {
 		until, err := f.read(reading, obj, func(v meta.View) (err error) {
 			at = v.Index()
 			if st, err = v.Stat(ino); err == nil {
+				if also != nil {
+					also(v)
+				}
 				st.Blocks, err = f.blocksOf(v, st)
 			}
 			return err

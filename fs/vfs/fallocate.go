@@ -47,7 +47,7 @@ func (f *FS) Fallocate(ctx context.Context, id Handle, what Alloc, off, size int
 		}
 	}
 	if killPriv {
-		if err := f.killPriv(n); err != nil {
+		if err := f.killPriv(ctx, n, true); err != nil {
 			return err
 		}
 	}

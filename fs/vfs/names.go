@@ -29,7 +29,7 @@ func (f *FS) lookup(ctx context.Context, dir meta.Ino, name string, refs Refs) (
 		if err != nil {
 			return Entry{}, err
 		}
-		a, err := f.stat(ctx, st.Ino, refs) // may wait: what is left of the name's validity is for Left to say
+		a, err := f.stat(ctx, st.Ino, refs, nil) // may wait: what is left of the name's validity is for Left to say
 		if err == nil {
 			return Entry{Inode: a.Inode, EntryUntil: until, AttrUntil: a.Until}, nil
 		}
@@ -79,7 +79,7 @@ func (f *FS) Create(ctx context.Context, c Caller, dir meta.Ino, name string, pe
 	defer f.coh.Hold(true, dir)()
 	f.grants.beginCreate()
 	res, err := f.store.Apply(ctx, meta.Create{
-		Dir: dir, Name: name, Type: meta.File, Mode: perm, UID: c.UID, GID: c.GID, Time: f.now(), Grant: true,
+		Dir: dir, Name: name, Type: meta.File, Mode: perm, UID: c.UID, GID: c.GID, Umask: c.Umask, Time: f.now(), Grant: true,
 	})
 	if err != nil {
 		f.grants.endCreate(0)
@@ -125,13 +125,15 @@ func (f *FS) openExisting(ctx context.Context, dir meta.Ino, name string, m Mode
 // Mkdir makes a directory. fault.Exist.
 func (f *FS) Mkdir(ctx context.Context, c Caller, dir meta.Ino, name string, perm uint32, refs Refs) (Entry, error) {
 	return f.create(ctx, meta.Create{
-		Dir: dir, Name: name, Type: meta.Dir, Mode: perm, UID: c.UID, GID: c.GID, Grant: f.alone != nil,
+		Dir: dir, Name: name, Type: meta.Dir, Mode: perm, UID: c.UID, GID: c.GID, Umask: c.Umask, Grant: f.alone != nil,
 	}, refs)
 }
 
 // Mknod makes a file of any type but Dir and Symlink. fault.Exist.
 func (f *FS) Mknod(ctx context.Context, c Caller, dir meta.Ino, name string, t meta.Type, perm, rdev uint32, refs Refs) (Entry, error) {
-	return f.create(ctx, meta.Create{Dir: dir, Name: name, Type: t, Mode: perm, UID: c.UID, GID: c.GID, Rdev: rdev}, refs)
+	return f.create(ctx, meta.Create{
+		Dir: dir, Name: name, Type: t, Mode: perm, UID: c.UID, GID: c.GID, Umask: c.Umask, Rdev: rdev,
+	}, refs)
 }
 
 // Symlink makes a symbolic link. fault.Exist, NameTooLong.

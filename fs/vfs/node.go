@@ -134,8 +134,11 @@ func applyAttrs(st *meta.Inode, a meta.SetAttr) {
 	if a.Mask == 0 {
 		return
 	}
-	if a.Mask&meta.SetMode != 0 {
+	switch {
+	case a.Mask&meta.SetMode != 0:
 		st.Mode = a.Mode
+	case a.Mask&(meta.SetUID|meta.SetGID) != 0 && st.Type != meta.Dir:
+		st.Mode = WithoutPriv(st.Mode)
 	}
 	if a.Mask&meta.SetUID != 0 {
 		st.UID = a.UID
@@ -158,9 +161,12 @@ func applyAttrs(st *meta.Inode, a meta.SetAttr) {
 	}
 }
 
-// mergeAttrs returns older with newer laid over it.
+// mergeAttrs returns older with newer laid over it, both of a file.
 func mergeAttrs(older, newer meta.SetAttr) meta.SetAttr {
 	a := older
+	if newer.Mask&(meta.SetUID|meta.SetGID) != 0 {
+		a.Mode = WithoutPriv(a.Mode) // a change of owner after the mode; one before it would leave it alone
+	}
 	a.Ino, a.Mask, a.Time = newer.Ino, older.Mask|newer.Mask, max(older.Time, newer.Time)
 	if newer.Mask&meta.SetMode != 0 {
 		a.Mode = newer.Mode

@@ -107,8 +107,17 @@ type Delegation interface {
 	GiveUp(ctx context.Context, ino meta.Ino) error
 }
 
+// Doubter is implemented by a Coherence whose kernel keeps more than it is told how long to keep.
+type Doubter interface {
+	// Doubt makes the kernel forget what it knows of an inode's attributes, ACLs included, and not believe replies under way.
+	Doubt(ino meta.Ino)
+}
+
 // Caller is on whose behalf a request is made.
-type Caller struct{ UID, GID uint32 }
+type Caller struct {
+	UID, GID uint32
+	Umask    uint32 // what its new files' modes lose, where no default ACL decides
+}
 
 // Attr is a file's attributes, and until when they may be kept by the clock Options.Boot; 0: not at all.
 type Attr struct {
@@ -199,6 +208,7 @@ type FS struct {
 	alone  Delegation // likewise
 	blocks Blocks
 	coh    Coherence
+	doubt  Doubter // nil where there is nothing to forget
 	o      Options
 
 	session  atomic.Uint64
@@ -230,6 +240,7 @@ func New(m meta.Store, b Blocks, c Coherence, o Options) *FS {
 	f.early, _ = m.(Early)
 	f.bound, _ = m.(Bound)
 	f.alone, _ = m.(Delegation)
+	f.doubt, _ = c.(Doubter)
 	f.ahead = newAhead(b, o.AheadBytes, &f.tasks)
 	f.grants.recalled = map[meta.Ino]bool{}
 	f.recent.files = map[meta.Ino]volatileAt{}

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"context"
+	"errors"
 
 	"dfs/cluster/fault"
 	"dfs/fs/meta"
@@ -28,8 +29,8 @@ func (f *FS) Write(ctx context.Context, id Handle, off int64, p []byte, killPriv
 	if err := f.o.CutOff(); err != nil {
 		return 0, err
 	}
-	if killPriv {
-		if err := f.killPriv(n); err != nil {
+	if killPriv || h.mode.Append {
+		if err := f.killPriv(ctx, n, killPriv); err != nil {
 			return 0, err
 		}
 	}
@@ -121,20 +122,25 @@ func (f *FS) append(ctx context.Context, n *node, p []byte) error {
 	}
 }
 
-// killPriv drops setuid, and setgid where the group may execute, with the commit that the write will need anyway.
-func (f *FS) killPriv(n *node) error {
-	var st meta.Inode
-	var at uint64
-	if err := f.newest(func(v meta.View) (err error) {
-		at = v.Index()
-		st, err = v.Stat(n.ino)
+// killPriv drops what a program may not keep when its bytes change: its capabilities, and with modes setuid, and setgid where the group
+// may execute, with the commit that the write will need anyway. Before writes into its cache the kernel removes capabilities by
+// itself.
+func (f *FS) killPriv(ctx context.Context, n *node, modes bool) error {
+	st, err := f.own(n)
+	if err != nil {
 		return err
-	}); err != nil {
-		return err
+	}
+	if st.Special&meta.HasCapability != 0 {
+		_, err := f.applied(ctx, meta.RemoveXattr{Ino: n.ino, Name: meta.Capability, Time: f.now()})
+		if err != nil && !errors.Is(err, fault.NotExist) {
+			return err
+		}
+	}
+	if !modes {
+		return nil
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.overlayLocked(&st, at)
 	if mode := WithoutPriv(st.Mode); mode != st.Mode {
 		n.pending = mergeAttrs(n.pending, meta.SetAttr{Ino: n.ino, Mask: meta.SetMode, Mode: mode, Time: f.now()})
 	}

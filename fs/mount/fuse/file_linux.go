@@ -12,7 +12,7 @@ func (r *raw) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fus
 	defer ctx.end()
 	m := modeOf(in.Flags)
 	m.KillPriv = in.OpenFlags&fuse.OPEN_KILL_SUIDGID != 0
-	e, o, err := r.fs.Create(ctx, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, in.Mode&07777, m, &r.refs)
+	e, o, err := r.fs.Create(ctx, makerOf(&in.InHeader, in.Umask), meta.Ino(in.NodeId), name, in.Mode&07777, m, &r.refs)
 	if err != nil {
 		return status(err)
 	}

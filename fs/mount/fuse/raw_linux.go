@@ -15,10 +15,11 @@ import (
 // raw answers the kernel's requests. Each method runs in a goroutine of go-fuse's. None obeys cancel, which any signal
 // causes; see call.
 type raw struct {
-	fuse.RawFileSystem // answers ENOSYS to what is not here: xattrs, locks, ioctl, copy_file_range
+	fuse.RawFileSystem // answers ENOSYS to what is not here: locks, ioctl, copy_file_range
 	fs                 *vfs.FS
 	refs               refs
 	calls              calls
+	setxattrExt        bool // SETXATTR comes with flags of its own
 }
 
 var _ fuse.RawFileSystem = (*raw)(nil)
@@ -33,6 +34,11 @@ func (r *raw) String() string { return Subtype }
 var background = context.Background()
 
 func callerOf(h *fuse.InHeader) vfs.Caller { return vfs.Caller{UID: h.Uid, GID: h.Gid} }
+
+// makerOf is callerOf with the umask, which the kernel leaves to us.
+func makerOf(h *fuse.InHeader, umask uint32) vfs.Caller {
+	return vfs.Caller{UID: h.Uid, GID: h.Gid, Umask: umask & 0o777}
+}
 
 // newEntry answers a request that made something.
 func (r *raw) newEntry(out *fuse.EntryOut, e vfs.Entry, err error) fuse.Status {
@@ -117,14 +123,14 @@ func (r *raw) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.
 	if t == 0 || t == meta.Dir || t == meta.Symlink {
 		return fuse.EINVAL
 	}
-	e, err := r.fs.Mknod(ctx, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, t, in.Mode&07777, in.Rdev, &r.refs)
+	e, err := r.fs.Mknod(ctx, makerOf(&in.InHeader, in.Umask), meta.Ino(in.NodeId), name, t, in.Mode&07777, in.Rdev, &r.refs)
 	return r.newEntry(out, e, err)
 }
 
 func (r *raw) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
 	ctx := r.call(&in.InHeader)
 	defer ctx.end()
-	e, err := r.fs.Mkdir(ctx, callerOf(&in.InHeader), meta.Ino(in.NodeId), name, in.Mode&07777, &r.refs)
+	e, err := r.fs.Mkdir(ctx, makerOf(&in.InHeader, in.Umask), meta.Ino(in.NodeId), name, in.Mode&07777, &r.refs)
 	return r.newEntry(out, e, err)
 }
 

@@ -22,7 +22,8 @@ import (
 )
 
 // extraCaps is what go-fuse does not ask the kernel for by itself.
-const extraCaps = fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_ASYNC_DIO | fuse.CAP_DIRECT_IO_ALLOW_MMAP
+const extraCaps = fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_ASYNC_DIO | fuse.CAP_DIRECT_IO_ALLOW_MMAP |
+	fuse.CAP_POSIX_ACL | fuse.CAP_DONT_MASK | fuse.CAP_SETXATTR_EXT
 
 // Server is one mount.
 type Server struct {
@@ -68,6 +69,7 @@ func Mount(_ context.Context, point string, fs *vfs.FS, o Options) (*Server, err
 		_ = mount.Detach(point, true)
 		return nil, fault.Because("mount "+point, fault.Other, err)
 	}
+	s.raw.setxattrExt = s.fuse.KernelSettings().Flags64()&fuse.CAP_SETXATTR_EXT != 0
 	s.epoch = !o.NoEpoch && s.fuse.KernelSettings().Minor >= epochMinor
 	if at, err := mount.At(point); err == nil && at != nil {
 		s.device = at.Device
@@ -92,7 +94,6 @@ func (s *Server) options() *fuse.MountOptions {
 		MaxWrite:          requestBytes,
 		MaxBackground:     s.o.Background,
 		DisableSplice:     true, // bytes come from memory: a pipe would only cost
-		DisableXAttrs:     true, // the kernel asks once and then no more
 		ExtraCapabilities: extraCaps,
 		Debug:             s.o.Debug,
 		Logger:            log.New(lines{s.o.Log}, "", 0),
