@@ -97,6 +97,9 @@ func (m *Mount) look(op meta.Op) (t touches, err error) {
 	switch op := op.(type) {
 	case meta.Create:
 		t.inos = []meta.Ino{op.Dir}
+		if op.Name == meta.Nameless {
+			return t, nil // the leader is to know of an orphan before it could be asked about it
+		}
 	case meta.Link:
 		t.inos = []meta.Ino{op.Dir, op.Ino}
 	case meta.SetAttr:

@@ -78,7 +78,7 @@ type Inode struct {
 	Written  uint64         // log index of the last change of the file's bytes
 	Writer   uint64         // session that last changed the file's bytes
 	Grant    uint64         // session that made it and has it to itself; 0 none
-	Parent   Ino            // of a directory
+	Parent   Ino            // of a directory; of a file that was made without a name and may get its first one, where it was made
 	Target   string         // of a symlink
 	Wish     placement.Wish // what new extents of this file, or new entries of this directory, get
 	Xattrs   uint32         // bytes that the names of its extended attributes take in a list; 0: it has none
@@ -158,6 +158,8 @@ type Format struct {
 // Create makes an inode and names it. With Grant the creator's session holds the new inode until EndGrant or a
 // Commit with EndGrant: its attributes, and a file's bytes or a directory's names, are the creator's alone until then. Where
 // the layout says commit=close a directory is nobody's alone. Ino is a number from Reserve that the inode is to have; 0 takes the next.
+// A File called Nameless gets no name: it is an orphan from the start, reaped once its grant is over and no mount holds it, unless Link
+// has named it.
 // fault.Exist, NotExist (the directory; a removed one too), NotDir, NameTooLong, Invalid ("", ".", "..", "/").
 type Create struct {
 	Dir      Ino
@@ -200,7 +202,7 @@ type RemoveXattr struct {
 	Time Time
 }
 
-// Link names an existing inode once more. fault.Exist, NotExist, IsDir (of a directory), TooManyLinks.
+// Link names an existing inode once more, or for the first time what was made without a name; what has lost its names stays without. fault.Exist, NotExist, IsDir (of a directory), TooManyLinks.
 type Link struct {
 	Ino  Ino
 	Dir  Ino
@@ -246,6 +248,9 @@ type Rename struct {
 	Ino     Ino
 	Over    Ino
 }
+
+// Nameless is the name of what Create makes without a name. No entry can be called so.
+const Nameless = "/"
 
 // Nothing is no inode, where 0 would be any.
 const Nothing = ^Ino(0)

@@ -41,9 +41,12 @@ func (a *apply) create(op Create) error {
 	if err != nil {
 		return err
 	}
-	e, err := a.vacant(dir, op.Name)
-	if err != nil {
-		return err
+	nameless := op.Name == Nameless && op.Type == File
+	var e dent
+	if !nameless {
+		if e, err = a.vacant(dir, op.Name); err != nil {
+			return err
+		}
 	}
 	if op.Type < File || op.Type > BlockDev {
 		return fault.New("create", fault.Invalid, "type %d", op.Type)
@@ -90,8 +93,14 @@ func (a *apply) create(op Create) error {
 			return err
 		}
 	}
+	if nameless {
+		n.Nlink, n.Parent = 0, dir.Ino
+	}
 	if err := a.born(n); err != nil {
 		return err
+	}
+	if nameless {
+		return a.orphan(n)
 	}
 	e.ino, e.typ = n.Ino, n.Type
 	return a.enter(dir, e, op.Time)
@@ -126,7 +135,7 @@ func (a *apply) link(op Link) error {
 	switch {
 	case err != nil:
 		return err
-	case n == nil || n.Nlink == 0:
+	case n == nil || n.Nlink == 0 && (n.Type == Dir || n.Parent == 0):
 		return fault.New("link", fault.NotExist, "inode %d", op.Ino)
 	case n.Type == Dir:
 		return fault.New("link", fault.IsDir, "inode %d", op.Ino)
@@ -141,6 +150,12 @@ func (a *apply) link(op Link) error {
 	}
 	if n.Nlink >= LinkMax {
 		return fault.New("link", fault.TooManyLinks, "%d", n.Nlink)
+	}
+	if n.Nlink == 0 {
+		n.Parent = 0
+		if err := a.tx.Delete(orphanKey(n.Ino)); err != nil {
+			return err
+		}
 	}
 	n.Nlink++
 	n.Ctime = op.Time
@@ -281,6 +296,11 @@ func (a *apply) unname(n *node, at Time) error {
 	if n.Nlink > 0 {
 		return nil
 	}
+	return a.orphan(n)
+}
+
+// orphan notes that no name leads to n.
+func (a *apply) orphan(n *node) error {
 	a.ch.Orphaned = append(a.ch.Orphaned, n.Ino)
 	return a.tx.Set(orphanKey(n.Ino), be(nil, a.c.Index))
 }

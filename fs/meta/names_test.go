@@ -300,3 +300,33 @@ func TestLinksAreCounted(t *testing.T) {
 	d.refuse(fault.Stale, SetAttr{Ino: f, Mask: SetMode})
 	d.refuse(fault.Stale, Commit{Ino: f})
 }
+
+// What is made without a name is an orphan that is not reaped while its maker may be about to name it, and gets names until it loses its last.
+func TestNamelessFiles(t *testing.T) {
+	d := newDrive(t, 1)
+	f := d.do(Create{Dir: Root, Name: Nameless, Type: File, Mode: 0o600, Time: 5, Grant: true}).Inode
+	if f.Nlink != 0 || f.Grant == 0 || d.stat(Root).Size != 0 || !slices.Equal(d.last().Orphaned, []Ino{f.Ino}) {
+		t.Fatalf("%+v", f)
+	}
+	d.do(Reap{Inos: []Ino{f.Ino}})
+	d.do(Link{Ino: f.Ino, Dir: Root, Name: "f", Time: 6})
+	d.do(EndGrant{Session: f.Grant, Inos: []Ino{f.Ino}})
+	d.do(Reap{Inos: []Ino{f.Ino}})
+	if n, err := d.walk("f"); err != nil || n.Ino != f.Ino || n.Nlink != 1 {
+		t.Fatalf("%+v, %v", n, err)
+	}
+	v := d.view()
+	if o, err := v.Orphans(0, 9); err != nil || len(o) != 0 {
+		t.Fatal(o, err)
+	}
+	v.Close()
+	d.do(Unlink{Dir: Root, Name: "f"})
+	d.refuse(fault.NotExist, Link{Ino: f.Ino, Dir: Root, Name: "again"})
+	g := d.do(Create{Dir: Root, Name: Nameless, Type: File, Grant: true}).Inode
+	d.do(EndGrant{Session: g.Grant, Inos: []Ino{g.Ino}})
+	d.do(Reap{Inos: []Ino{f.Ino, g.Ino}})
+	if c := d.last(); !slices.Equal(c.Gone, []Ino{f.Ino, g.Ino}) {
+		t.Fatalf("%+v", c)
+	}
+	d.refuse(fault.Invalid, Create{Dir: Root, Name: Nameless, Type: Dir})
+}

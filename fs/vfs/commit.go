@@ -268,7 +268,10 @@ func within(edges []meta.Edge, from, to int64) []meta.Edge {
 func (f *FS) propose(ctx context.Context, n *node, b *batch, session uint64, on base, parts []*part) (res meta.Result, err error) {
 	todo := chunks(parts)
 	for {
-		op := meta.Commit{Ino: n.ino, TruncGen: on.inode.TruncGen, Synced: b.synced, Time: f.now()}
+		op := meta.Commit{Ino: n.ino, TruncGen: on.inode.TruncGen, Synced: b.synced, Time: b.mtime}
+		if op.Time == 0 {
+			op.Time = f.now()
+		}
 		k := 0
 		for k < len(todo) && (k == 0 || len(b.tail) > 0 || len(op.Extents)+len(todo[k].extents) <= extentsMax) {
 			op.Extents = append(op.Extents, todo[k].extents...)
@@ -287,7 +290,7 @@ func (f *FS) propose(ctx context.Context, n *node, b *batch, session uint64, on 
 		if last {
 			op.Mtime, op.Attrs, op.EndGrant = b.mtime, b.attrs, b.endGrant
 			if op.Attrs.Mask != 0 {
-				op.Attrs.Ino = n.ino
+				op.Attrs.Ino, op.Attrs.Time = n.ino, max(op.Attrs.Time, b.mtime)
 			}
 		}
 		from := int64(everything)

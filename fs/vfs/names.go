@@ -76,6 +76,9 @@ func (f *FS) named(dir meta.Ino, name string, st meta.Inode) Entry {
 
 // Create makes a regular file and opens it. If the name is taken that file is opened, unless m.Excl: fault.Exist.
 func (f *FS) Create(ctx context.Context, c Caller, dir meta.Ino, name string, perm uint32, m Mode, refs Refs) (Entry, Opened, error) {
+	if name == meta.Nameless {
+		return Entry{}, Opened{}, fault.New("vfs create", fault.Invalid, "%q", name)
+	}
 	defer f.coh.Hold(true, dir)()
 	f.grants.beginCreate()
 	res, err := f.store.Apply(ctx, meta.Create{
@@ -88,14 +91,32 @@ func (f *FS) Create(ctx context.Context, c Caller, dir meta.Ino, name string, pe
 		}
 		return Entry{}, Opened{}, err
 	}
-	st := res.Inode
+	o := f.openNew(res.Inode, m, refs)
+	return f.made(dir, name, res.Inode), o, nil
+}
+
+// Tmpfile makes a regular file without a name in dir and opens it. It goes with its last handle, unless Link has given it a name.
+func (f *FS) Tmpfile(ctx context.Context, c Caller, dir meta.Ino, perm uint32, m Mode, refs Refs) (Entry, Opened, error) {
+	f.grants.beginCreate()
+	res, err := f.store.Apply(ctx, meta.Create{
+		Dir: dir, Name: meta.Nameless, Type: meta.File, Mode: perm, UID: c.UID, GID: c.GID, Time: f.now(), Grant: true,
+	})
+	if err != nil {
+		f.grants.endCreate(0)
+		return Entry{}, Opened{}, err
+	}
+	return Entry{Inode: res.Inode}, f.openNew(res.Inode, m, refs), nil
+}
+
+// openNew opens what this mount has just made. The caller has begun a create.
+func (f *FS) openNew(st meta.Inode, m Mode, refs Refs) Opened {
 	add(refs, st.Ino)
 	n := f.pin(st.Ino)
 	recalled := f.grants.endCreate(st.Ino)
 	n.mu.Lock()
 	n.granted = st.Grant != 0 && st.Grant == f.session.Load() && !recalled
 	n.mu.Unlock()
-	return f.made(dir, name, st), f.opened(n, m), nil
+	return f.opened(n, m)
 }
 
 func (f *FS) openExisting(ctx context.Context, dir meta.Ino, name string, m Mode, refs Refs) (_ Entry, _ Opened, err error) {

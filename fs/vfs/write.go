@@ -8,7 +8,10 @@ import (
 	"dfs/fs/meta"
 )
 
-// Write copies p into the file's buffer at off, or to the end if the handle appends. It waits only for room in the buffer,
+// AtEnd as the offset of a Write means the end of the file as it is when the write becomes visible.
+const AtEnd = int64(-1)
+
+// Write copies p into the file's buffer at off, or to the end if the handle appends or off is AtEnd. It waits only for room in the buffer,
 // never for another mount; what may fail later is reported by Flush and Fsync. KillPriv says that the writer
 // may not keep the file's setuid and setgid bits.
 func (f *FS) Write(ctx context.Context, id Handle, off int64, p []byte, killPriv bool) (int, error) {
@@ -20,7 +23,10 @@ func (f *FS) Write(ctx context.Context, id Handle, off int64, p []byte, killPriv
 	if n == nil || !h.mode.Write {
 		return 0, fault.New("vfs write", fault.Invalid, "handle %d is not open for writing", id)
 	}
-	if off < 0 || off > meta.SizeMax-int64(len(p)) {
+	if h.mode.Append {
+		off = AtEnd
+	}
+	if off != AtEnd && (off < 0 || off > meta.SizeMax-int64(len(p))) {
 		return 0, fault.New("vfs write", fault.TooBig, "%d bytes at %d", len(p), off)
 	}
 	if len(p) == 0 {
@@ -29,7 +35,7 @@ func (f *FS) Write(ctx context.Context, id Handle, off int64, p []byte, killPriv
 	if err := f.o.CutOff(); err != nil {
 		return 0, err
 	}
-	if killPriv || h.mode.Append {
+	if killPriv || off == AtEnd {
 		if err := f.killPriv(ctx, n, killPriv); err != nil {
 			return 0, err
 		}
@@ -37,7 +43,11 @@ func (f *FS) Write(ctx context.Context, id Handle, off int64, p []byte, killPriv
 	for at := 0; at < len(p); {
 		// What is larger than a buffer goes through it in parts.
 		part := p[at:min(int64(len(p)), int64(at)+max(f.o.FileBytes/2, 1))]
-		if err := f.put(ctx, h, off+int64(at), part); err != nil {
+		place := off
+		if off != AtEnd {
+			place += int64(at)
+		}
+		if err := f.put(ctx, h.n, place, part); err != nil {
 			if at > 0 {
 				return at, nil
 			}
@@ -53,19 +63,19 @@ func (f *FS) Write(ctx context.Context, id Handle, off int64, p []byte, killPriv
 	return len(p), nil
 }
 
-// put makes room for p and puts it where the handle's writes go.
-func (f *FS) put(ctx context.Context, h *handle, off int64, p []byte) error {
-	err := f.room(ctx, h.n, int64(len(p))+runCost)
+// put makes room for p and puts it at off, or AtEnd.
+func (f *FS) put(ctx context.Context, n *node, off int64, p []byte) error {
+	err := f.room(ctx, n, int64(len(p))+runCost)
 	if err != nil {
 		return err
 	}
-	if h.mode.Append {
-		err = f.append(ctx, h.n, p)
+	if off == AtEnd {
+		err = f.append(ctx, n, p)
 	} else {
-		err = f.writeAt(ctx, h.n, off, p)
+		err = f.writeAt(ctx, n, off, p)
 	}
 	if err == nil {
-		f.kick(h.n)
+		f.kick(n)
 	}
 	return err
 }
@@ -94,6 +104,7 @@ func (f *FS) putLocked(n *node, off int64, p []byte) {
 
 func (f *FS) touchLocked(n *node) {
 	n.mtime = max(f.now(), n.mtime+1)
+	n.pending.Mask &^= meta.SetMtime // one that was set before
 	n.touched = f.o.Now()
 	n.queued = false
 }

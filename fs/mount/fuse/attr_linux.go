@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"dfs/fs/meta"
 	"dfs/fs/vfs"
@@ -118,15 +119,29 @@ func changes(in *fuse.SetAttrIn, now time.Time) meta.SetAttr {
 	return s
 }
 
-// modeOf turns open(2) flags into what vfs understands.
+func fillStatx(out *fuse.StatxOut, st *meta.Inode) {
+	var a fuse.Attr
+	fillAttr(&a, st)
+	stamp := func(t meta.Time) (x fuse.SxTime) {
+		sec, nsec := split(t)
+		x.Sec, x.Nsec = sec, nsec
+		return x
+	}
+	out.Mask = unix.STATX_BASIC_STATS | unix.STATX_BTIME
+	out.Blksize, out.Nlink, out.Uid, out.Gid, out.Mode = a.Blksize, a.Nlink, a.Uid, a.Gid, uint16(a.Mode)
+	out.Ino, out.Size, out.Blocks = a.Ino, a.Size, a.Blocks
+	out.Statx.Atime, out.Statx.Btime, out.Statx.Ctime, out.Statx.Mtime = stamp(st.Atime), stamp(st.Btime), stamp(st.Ctime), stamp(st.Mtime)
+	out.RdevMajor, out.RdevMinor = unix.Major(uint64(a.Rdev)), unix.Minor(uint64(a.Rdev))
+}
+
+// modeOf turns open(2) flags into what vfs understands. Which writes go to the end is said with each: fcntl(2) may change it.
 func modeOf(flags uint32) vfs.Mode {
 	acc := flags & syscall.O_ACCMODE
 	return vfs.Mode{
-		Read:   acc != syscall.O_WRONLY,
-		Write:  acc != syscall.O_RDONLY,
-		Append: flags&syscall.O_APPEND != 0 && acc != syscall.O_RDONLY,
-		Trunc:  flags&syscall.O_TRUNC != 0,
-		Excl:   flags&syscall.O_EXCL != 0,
-		Sync:   flags&syscall.O_DSYNC != 0,
+		Read:  acc != syscall.O_WRONLY,
+		Write: acc != syscall.O_RDONLY,
+		Trunc: flags&syscall.O_TRUNC != 0,
+		Excl:  flags&syscall.O_EXCL != 0,
+		Sync:  flags&syscall.O_DSYNC != 0,
 	}
 }

@@ -1,6 +1,8 @@
 package fuse
 
 import (
+	"syscall"
+
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"dfs/fs/meta"
@@ -17,7 +19,21 @@ func (r *raw) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fus
 		return status(err)
 	}
 	r.fillEntry(&out.EntryOut, &e)
-	fillOpen(&out.OpenOut, o, m)
+	fillOpen(&out.OpenOut, o, m, in.Flags)
+	return fuse.OK
+}
+
+// Tmpfile is open(2) with O_TMPFILE. The name the kernel made up for it means nothing.
+func (r *raw) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
+	ctx := r.call(&in.InHeader)
+	defer ctx.end()
+	m := modeOf(in.Flags)
+	e, o, err := r.fs.Tmpfile(ctx, callerOf(&in.InHeader), meta.Ino(in.NodeId), in.Mode&07777, m, &r.refs)
+	if err != nil {
+		return status(err)
+	}
+	r.fillEntry(&out.EntryOut, &e)
+	fillOpen(&out.OpenOut, o, m, in.Flags)
 	return fuse.OK
 }
 
@@ -30,14 +46,15 @@ func (r *raw) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.S
 	if err != nil {
 		return status(err)
 	}
-	fillOpen(out, o, m)
+	fillOpen(out, o, m, in.Flags)
 	return fuse.OK
 }
 
-// fillOpen answers an open. A handle that cannot write has nothing to flush.
-func fillOpen(out *fuse.OpenOut, o vfs.Opened, m vfs.Mode) {
+// fillOpen answers an open. Where bytes go that are appended is decided here, so the kernel must not keep them where it thinks they
+// go. A handle that cannot write has nothing to flush.
+func fillOpen(out *fuse.OpenOut, o vfs.Opened, m vfs.Mode, flags uint32) {
 	out.Fh = uint64(o.Handle)
-	if o.Direct {
+	if o.Direct || m.Write && flags&syscall.O_APPEND != 0 {
 		out.OpenFlags |= fuse.FOPEN_DIRECT_IO | fuse.FOPEN_PARALLEL_DIRECT_WRITES
 	}
 	if o.Keep {
@@ -61,9 +78,15 @@ func (r *raw) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadRes
 func (r *raw) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
 	ctx := r.call(&in.InHeader)
 	defer ctx.end()
+	// Pages that were written through a map go where they were, however the file is open.
+	append := in.Flags&syscall.O_APPEND != 0 && in.WriteFlags&fuse.WRITE_CACHE == 0
 	var n uint32
 	for _, p := range data {
-		k, err := r.fs.Write(ctx, vfs.Handle(in.Fh), int64(in.Offset)+int64(n), p, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0)
+		off := int64(in.Offset) + int64(n)
+		if append {
+			off = vfs.AtEnd
+		}
+		k, err := r.fs.Write(ctx, vfs.Handle(in.Fh), off, p, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0)
 		n += uint32(k)
 		if err != nil && n == 0 {
 			return 0, status(err)

@@ -93,6 +93,19 @@ func (r *raw) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) 
 	return fuse.OK
 }
 
+// Statx is GetAttr with the time a file was made, which the kernel asks for only where a program does.
+func (r *raw) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
+	ctx := r.call(&in.InHeader)
+	defer ctx.end()
+	a, err := r.fs.Getattr(ctx, meta.Ino(in.NodeId))
+	if err != nil {
+		return status(err)
+	}
+	fillStatx(out, &a.Inode)
+	out.SetTimeout(r.fs.Left(a.Until))
+	return fuse.OK
+}
+
 func (r *raw) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	ctx := r.call(&in.InHeader)
 	defer ctx.end()
