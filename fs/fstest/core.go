@@ -162,7 +162,8 @@ func (c core) utimens(p string, atime, mtime stamp) error {
 	}
 	set(atime, meta.SetAtime, &s.Atime)
 	set(mtime, meta.SetMtime, &s.Mtime)
-	return c.setNow(p, s)
+	s.Time = meta.Time(now.UnixNano())
+	return c.set(c.at(p), s)
 }
 
 func (c core) stat(p string, _ bool) (attrs, error) {

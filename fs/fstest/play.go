@@ -123,11 +123,13 @@ var verbs = map[string]verb{
 	"chown":    {3, func(p *player, a []string) (any, error) { return nil, p.chown(a[0], num(a, 1), num(a, 2)) }},
 	"truncate": {2, func(p *player, a []string) (any, error) { return nil, p.truncate(a[0], num(a, 1)) }},
 	"utimens":  {3, func(p *player, a []string) (any, error) { return nil, p.utimens(a[0], stampOf(a[1]), stampOf(a[2])) }},
+	"tick":     {0, func(p *player, _ []string) (any, error) { p.tick(time.Now()); return nil, nil }},
 	"note":     {3, callNote},
 	"noted":    {3, callNoted},
 	// Files as wholes.
 	"write": {2, callWrite},
 	"read":  {1, callRead},
+	"part":  {3, callPart},
 	// Open files: open NAME PATH FLAGS [MODE].
 	"open": {3, callOpen},
 	"close": {1, func(p *player, a []string) (any, error) {
@@ -244,12 +246,17 @@ func callWrite(p *player, a []string) (any, error) {
 	return nil, errors.Join(err, f.close())
 }
 
-func callRead(p *player, a []string) (any, error) {
-	f, err := p.open(a[0], []string{"rdonly"}, 0)
+func callRead(p *player, a []string) (any, error) { return p.part(a[0], 1<<24, 0) }
+
+// callPart reads with an open of its own: part PATH N OFF.
+func callPart(p *player, a []string) (any, error) { return p.part(a[0], int(num(a, 1)), num(a, 2)) }
+
+func (p *player) part(path string, n int, off int64) ([]byte, error) {
+	f, err := p.open(path, []string{"rdonly"}, 0)
 	if err != nil {
 		return nil, err
 	}
-	b, err := f.pread(1<<24, 0)
+	b, err := f.pread(n, off)
 	return b, errors.Join(err, f.close())
 }
 

@@ -29,7 +29,11 @@ var kernelVerbs = map[string]verb{
 		return nil, unix.Linkat(unix.AT_FDCWD, a[0], unix.AT_FDCWD, a[1], unix.AT_SYMLINK_FOLLOW)
 	}},
 	"getdents": {2, callGetdents},
-	"listing":  {1, callListing},
+	"steps":    {2, callSteps},
+	"seekdir":  {1, callSeekdir},
+	"types":    {1, callTypes},
+	"empty":    {1, callEmpty},
+	"listing":  {2, callListing},
 	// Attributes.
 	"lchown": {3, func(p *player, a []string) (any, error) {
 		return nil, kernel{p}.chownat(a[0], num(a, 1), num(a, 2), unix.AT_SYMLINK_NOFOLLOW)
@@ -42,6 +46,16 @@ var kernelVerbs = map[string]verb{
 	"futimens": {3, onFD(func(fd int, a []string) (any, error) {
 		return nil, futimens(fd, timespec(stampOf(a[1])), timespec(stampOf(a[2])))
 	})},
+	"badtimes": {1, func(_ *player, a []string) (any, error) {
+		return nil, unix.UtimesNanoAt(unix.AT_FDCWD, a[0], []unix.Timespec{{Nsec: 1e9}, {Nsec: -1}}, 0)
+	}},
+	"fsyncpath": {1, func(p *player, a []string) (any, error) {
+		f, err := p.open(a[0], []string{"rdonly"}, 0)
+		if err != nil {
+			return nil, err
+		}
+		return nil, errors.Join(f.sync(), f.close())
+	}},
 	"access": {2, func(p *player, a []string) (any, error) {
 		dir, rel := kernel{p}.at(a[0])
 		return nil, unix.Faccessat2(dir, rel, uint32(bits(accessBits, strings.Split(a[1], ","))), unix.AT_EACCESS|empty(dir, rel))
@@ -69,7 +83,12 @@ var kernelVerbs = map[string]verb{
 	"sendfile":  {4, callSendfile},
 	"splice":    {4, callSplice},
 	// Maps: mmap NAME FILE OFF LEN HOW.
-	"mmap":  {5, callMmap},
+	"mmap": {5, callMmap},
+	"pokesync": {3, onMap(func(m []byte, a []string) (any, error) {
+		copy(m[num(a, 1):], data(a[2]))
+		return nil, unix.Msync(m, unix.MS_SYNC)
+	})},
+	"busy":  {1, callBusy},
 	"peek":  {3, onMap(func(m []byte, a []string) (any, error) { return bytes.Clone(m[num(a, 1):][:num(a, 2)]), nil })},
 	"poke":  {3, onMap(func(m []byte, a []string) (any, error) { copy(m[num(a, 1):], data(a[2])); return nil, nil })},
 	"msync": {1, onMap(func(m []byte, _ []string) (any, error) { return nil, unix.Msync(m, unix.MS_SYNC) })},
@@ -266,11 +285,8 @@ func onMap(call func(m []byte, a []string) (any, error)) func(*player, []string)
 
 // callExec runs a program of the directory and answers what it prints.
 func callExec(_ *player, a []string) (any, error) {
-	out, err := exec.Command(a[0], a[1:]...).CombinedOutput()
-	var no *exec.Error
-	if errors.As(err, &no) {
-		err = no.Err
-	}
+	cmd := exec.Cmd{Path: a[0], Args: a}
+	out, err := cmd.CombinedOutput()
 	var p *os.PathError
 	if errors.As(err, &p) {
 		err = p.Err
@@ -278,13 +294,32 @@ func callExec(_ *player, a []string) (any, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// callProgram puts a program there: /bin/true, whatever that is here.
+// callProgram puts a program there: a shell.
 func callProgram(_ *player, a []string) (any, error) {
-	b, err := os.ReadFile("/bin/true")
+	b, err := os.ReadFile("/bin/sh")
 	if err != nil {
 		return nil, err
 	}
 	return nil, os.WriteFile(a[0], b, 0o755)
+}
+
+// callBusy runs a shell of the directory and, while it runs, opens it for writing.
+func callBusy(p *player, a []string) (any, error) {
+	cmd := exec.Cmd{Path: a[0], Args: []string{a[0], "-c", "read x"}}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	f, err := p.open(a[0], []string{"wronly"}, 0)
+	if err == nil {
+		f.close()
+	}
+	in.Close()
+	_ = cmd.Wait() // its read has failed
+	return nil, err
 }
 
 var eventBits = map[string]int{
@@ -324,10 +359,18 @@ func callEvents(fd int, _ []string) (any, error) {
 	return strings.Join(words, " "), err
 }
 
-// callFill makes N empty files, 0 and so on, in a directory: fill DIR N.
+// callFill makes N names, 0 and so on, of few files, in a directory: fill DIR N.
 func callFill(p *player, a []string) (any, error) {
+	const each = 1000 // names of a file: making files is what takes time
 	for i := range num(a, 1) {
-		if err := p.mknod(fmt.Sprint(a[0], "/", i), "file", 0o644, 0); err != nil {
+		name := fmt.Sprint(a[0], "/", i)
+		var err error
+		if i%each == 0 {
+			err = p.mknod(name, "file", 0o644, 0)
+		} else {
+			err = p.link(fmt.Sprint(a[0], "/", i-i%each), name)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -3,7 +3,11 @@
 package fuse
 
 import (
+	"maps"
+	"slices"
 	"testing"
+
+	"github.com/hanwen/go-fuse/v2/posixtest"
 
 	"dfs/fs/fstest"
 )
@@ -12,4 +16,25 @@ import (
 func TestConformance(t *testing.T) {
 	s, _ := mounted(t, Options{})
 	fstest.RunDir(t, "mount", s.Point())
+}
+
+// notYet says which of go-fuse's own tests do not hold here, and why.
+var notYet = map[string]string{
+	"FcntlFlockSetLk":     "no locks across mounts yet",
+	"FcntlFlockLocksFile": "no locks across mounts yet",
+	"XAttr":               "no extended attributes yet",
+	"XAttrLarge":          "no extended attributes yet",
+}
+
+// TestPosix runs the tests that go-fuse has for any file system.
+func TestPosix(t *testing.T) {
+	for _, name := range slices.Sorted(maps.Keys(posixtest.All)) {
+		t.Run(name, func(t *testing.T) {
+			if why := notYet[name]; why != "" {
+				t.Skip(why)
+			}
+			s, _ := mounted(t, Options{})
+			posixtest.All[name](t, s.Point())
+		})
+	}
 }
