@@ -5,10 +5,14 @@ import (
 	"path/filepath"
 	"testing"
 
+	"dfs/fs/fstest"
 	"dfs/integration/harness"
 )
 
-func TestMain(m *testing.M) { harness.Main(m) }
+func TestMain(m *testing.M) {
+	fstest.Child()
+	harness.Main(m)
+}
 
 // sources are directories of the Go distribution: real trees, about a thousand files. The long runs take all of it.
 func sources() []string {

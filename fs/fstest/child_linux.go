@@ -22,14 +22,20 @@ import (
 
 const childVar = "FSTEST_CHILD"
 
-// Child plays cases if this process was started for that, and does not return then. TestMain of a package that calls RunDir
-// calls it first.
+// Child plays cases if this process was started for that, and does not return then. TestMain of a package that calls RunDir or
+// RunRandom calls it first.
 func Child() {
-	root := os.Getenv(childVar)
-	if root == "" {
+	root, random := os.Getenv(childVar), os.Getenv(randomVar)
+	var err error
+	switch {
+	case root != "":
+		err = serveCases(root, os.Stdin, os.Stdout)
+	case random != "":
+		err = randomChild(random)
+	default:
 		return
 	}
-	if err := serveCases(root, os.Stdin, os.Stdout); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

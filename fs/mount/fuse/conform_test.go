@@ -18,12 +18,16 @@ func TestConformance(t *testing.T) {
 	fstest.RunDir(t, "mount", s.Point())
 }
 
+// TestRandom plays random operations through the kernel.
+func TestRandom(t *testing.T) {
+	s, _ := mounted(t, Options{})
+	fstest.RunRandom(t, 5000, s.Point(), s.Point())
+}
+
 // notYet says which of go-fuse's own tests do not hold here, and why.
 var notYet = map[string]string{
 	"FcntlFlockSetLk":     "no locks across mounts yet",
 	"FcntlFlockLocksFile": "no locks across mounts yet",
-	"XAttr":               "no extended attributes yet",
-	"XAttrLarge":          "no extended attributes yet",
 }
 
 // TestPosix runs the tests that go-fuse has for any file system.
