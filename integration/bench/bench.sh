@@ -117,6 +117,7 @@ if want meta; then
     "$probe" meta "$w/m4_$t" 10000 $t 4096 "$cap" | relay "" ""
   done
   "$probe" dirs "$w/dirs" 2000 "$cap" | relay "" ""
+  "$probe" hot "$w/hot" 1000 3 | relay "" ""
   sect_end meta
 fi
 

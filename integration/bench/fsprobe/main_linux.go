@@ -5,6 +5,7 @@
 //	fsprobe seqsmall FILE MIB BS CAPS  BS-byte appends until MIB or CAPS seconds, fsync
 //	fsprobe meta     DIR N THREADS BYTES CAPS   create/stat/.../unlink rates
 //	fsprobe dirs     DIR N CAPS        mkdir/rmdir rates
+//	fsprobe hot      DIR N SECONDS     lstat of N files, again and again, in a directory that nobody changes
 //
 // Every figure is printed as "name value unit".
 package main
@@ -168,6 +169,27 @@ func meta(dir string, n, t, size int, capSec float64) {
 	_ = os.RemoveAll(dir)
 }
 
+// hot makes n files, lets whatever follows from that come to rest, and looks at all of them until the time is over.
+func hot(dir string, n int, seconds float64) {
+	die(os.MkdirAll(dir, 0o755))
+	names := make([]string, n)
+	for i := range names {
+		names[i] = filepath.Join(dir, fmt.Sprintf("f%06d", i))
+		die(os.WriteFile(names[i], nil, 0o644))
+	}
+	time.Sleep(2 * time.Second)
+	start, done := time.Now(), 0
+	for time.Since(start).Seconds() < seconds {
+		for _, name := range names {
+			var st syscall.Stat_t
+			die(syscall.Lstat(name, &st))
+		}
+		done += n
+	}
+	fmt.Printf("stat_hot_again %.1f op/s\n", float64(done)/time.Since(start).Seconds())
+	die(os.RemoveAll(dir))
+}
+
 func main() {
 	if len(os.Args) < 3 {
 		die(fmt.Errorf("usage: see the head of the source"))
@@ -238,6 +260,8 @@ func main() {
 		n = phase("mkdir", n, 1, capSec, func(i int) error { return os.Mkdir(d(i), 0o755) })
 		phase("rmdir", n, 1, capSec, func(i int) error { return os.Remove(d(i)) })
 		_ = os.RemoveAll(dir)
+	case "hot":
+		hot(a[2], atoi(a[3]), float64(atoi(a[4])))
 	default:
 		die(fmt.Errorf("unknown verb %q", a[1]))
 	}
