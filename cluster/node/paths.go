@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -228,8 +229,10 @@ func (n *Node) Where(ctx context.Context, path string) (admin.Where, error) {
 
 // Bounds of one page of Where.
 const (
-	wherePage  = 16 << 10 // extents
-	whereAsked = 16       // replicas read at once
+	wherePage  = 16 << 10               // extents
+	whereAsked = 16                     // replicas read at once
+	whereTries = 5                      // to have one read
+	whereAgain = 200 * time.Millisecond // between them: a link that broke is being made again
 )
 
 // WhereFrom implements admin.Pager.
@@ -249,11 +252,12 @@ func (n *Node) WhereFrom(ctx context.Context, path string, from int64) (w admin.
 		}
 		var asked errgroup.Group
 		asked.SetLimit(whereAsked)
+		var silent sync.Map // peers that did not answer, however often they were asked
 		for _, e := range m {
 			x := admin.Extent{Offset: e.Off, Blocks: int(e.Span.Count), ID: e.Span.Extent.String(), Replicas: make([]admin.Replica, len(e.Layout.Peers))}
 			for k, p := range e.Layout.Peers {
 				asked.Go(func() error {
-					x.Replicas[k] = admin.Replica{Peer: p.String(), State: n.replicaState(ctx, p, e.Span)}
+					x.Replicas[k] = admin.Replica{Peer: p.String(), State: n.replicaState(ctx, p, e.Span, &silent)}
 					return ctx.Err()
 				})
 			}
@@ -264,10 +268,19 @@ func (n *Node) WhereFrom(ctx context.Context, path string, from int64) (w admin.
 	return w, err
 }
 
-// replicaState asks a store to look at the blocks themselves. One that does not answer has nothing to show.
-func (n *Node) replicaState(ctx context.Context, p cluster.PeerID, span blockstore.Span) string {
+// replicaState asks a store to look at the blocks themselves, again where a peer that is alive was too busy to answer. One that does not answer has
+// nothing to show.
+func (n *Node) replicaState(ctx context.Context, p cluster.PeerID, span blockstore.Span, silent *sync.Map) string {
 	has, err := n.holds(ctx, p, examine{Extent: span.Extent})
+	for again := 1; err != nil && again < whereTries && ctx.Err() == nil; again++ {
+		if _, is := silent.Load(p); is || !n.hears(p) {
+			break
+		}
+		pause(ctx, whereAgain)
+		has, err = n.holds(ctx, p, examine{Extent: span.Extent})
+	}
 	if err != nil {
+		silent.Store(p, true)
 		return "missing"
 	}
 	want := runs.Of(span.First, span.Count)
@@ -278,6 +291,23 @@ func (n *Node) replicaState(ctx context.Context, p cluster.PeerID, span blocksto
 		return "missing"
 	}
 	return "ok"
+}
+
+// hears reports whether a peer may be alive, as far as this one knows.
+func (n *Node) hears(id cluster.PeerID) bool {
+	v := n.roster.view()
+	p := v.Find(id)
+	return p != nil && (p.Seen == cluster.Alive || p.Seen == cluster.Suspect)
+}
+
+// pause lets time pass, unless ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }
 
 // goneIsFine forgives that a name went while it was being looked at.
