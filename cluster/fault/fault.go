@@ -49,6 +49,9 @@ const (
 	Refused                  // authenticated, understood, and denied
 	Damaged                  // no valid replica is left; overwriting heals
 	Ended                    // the session that asked has ended: nothing happened, nor will
+	Locked                   // somebody else holds a lock
+	Deadlock                 // to wait for this lock would be to wait for oneself
+	TooManyLocks             // of the file, or of the mount
 	kinds                    // count, not a kind
 )
 
@@ -57,7 +60,7 @@ var kindText = [kinds]string{
 	"name too long", "too big", "no space", "permission denied", "read-only", "corrupt", "unreachable",
 	"timed out", "conflict", "stale", "busy", "unsupported", "canceled", "cut off from the cluster", "closed",
 	"not the leader", "over quota", "too many links", "crosses file systems", "loop", "refused", "damaged",
-	"the session has ended",
+	"the session has ended", "locked by another", "deadlock", "too many locks",
 }
 
 // Error makes a Kind a target for errors.Is and an error of its own.

@@ -113,6 +113,9 @@ func (a *apply) remove(n *node) error {
 			return err
 		}
 	}
+	if err := a.noLocks(n.Ino); err != nil {
+		return err
+	}
 	c, err := a.counters()
 	if err != nil {
 		return err
@@ -265,5 +268,7 @@ func (c *Change) add(o *Change) {
 	c.Ended = append(c.Ended, o.Ended...)
 	c.Freed = append(c.Freed, o.Freed...)
 	c.Added = append(c.Added, o.Added...)
+	c.Locked = append(c.Locked, o.Locked...)
+	c.Woken = append(c.Woken, o.Woken...)
 	c.Members = c.Members || o.Members
 }

@@ -16,6 +16,7 @@ import (
 	"dfs/cluster/state"
 	"dfs/fs/acl"
 	"dfs/fs/extent"
+	"dfs/fs/lock"
 )
 
 // history makes random entries: several sessions, several proposals an entry, repeats, nonsense.
@@ -75,7 +76,7 @@ func (h *history) value() []byte {
 
 func (h *history) op() Op {
 	now := Time(h.index)
-	switch h.r.IntN(18) {
+	switch h.r.IntN(22) {
 	case 0, 1, 2, 3:
 		return Create{Dir: h.ino(), Name: h.name(), Type: Type(1 + h.r.IntN(2)), Mode: 0o644, Time: now, Grant: true}
 	case 4:
@@ -98,6 +99,13 @@ func (h *history) op() Op {
 		return SetXattr{Ino: h.ino(), Name: h.xattr(), Value: h.value(), Flags: uint32(h.r.IntN(3)), KillSetgid: true, Time: now}
 	case 13:
 		return RemoveXattr{Ino: h.ino(), Name: h.xattr(), Time: now}
+	case 14, 15:
+		l := lock.Lock{Owner: lock.Owner{ID: h.r.Uint64N(3)}, Write: h.r.IntN(2) == 0, From: h.r.Uint64N(9), End: 10}
+		return Lock{Ino: h.ino(), Lock: l, Wait: h.r.IntN(2) == 0, ID: h.index}
+	case 16:
+		return Unlock{Ino: h.ino(), Owner: h.r.Uint64N(3), From: h.r.Uint64N(9), End: 10}
+	case 17:
+		return EndLocks{Session: 1 + h.r.Uint64N(3)}
 	}
 	op := Commit{Ino: h.ino(), Time: now, TruncGen: h.r.Uint64N(3), Synced: h.r.IntN(4) == 0}
 	at := h.r.Int64N(10)

@@ -25,6 +25,9 @@ import (
 //	'v' index op n               volatile commit (n 0), and what it replaced (all n)
 //	'w' ino index op             the same commit by inode: its peers
 //	'f' peer index op n          freed spans that the peer has not confirmed
+//	'k' ino                      locks: who holds what, and who waits
+//	'l' session                  how many of them a session has
+//	'l' session owner ino        what of them an owner has on an inode
 //
 // Extents are keyed by their end, so that the first one at or after an offset is the first that overlaps it.
 //

@@ -18,6 +18,7 @@ import (
 	"dfs/cluster"
 	"dfs/cluster/placement"
 	"dfs/fs/extent"
+	"dfs/fs/lock"
 )
 
 // Ino numbers an inode. The top 8 bits are the metadata shard (0 today), so that more logs can come without a
@@ -111,6 +112,8 @@ type View interface {
 	Extents(ino Ino, off, n int64) (extent.Map, error)
 	Xattr(ino Ino, name string) ([]byte, error) // fault.NotExist
 	Xattrs(ino Ino) ([]string, error)           // the names, sorted
+	// Locks returns who holds what of the file, and who waits for it.
+	Locks(ino Ino) (lock.Table, error)
 	Usage() (Usage, error)
 	Close()
 }
@@ -139,7 +142,7 @@ type Store interface {
 type Result struct {
 	Index uint64
 	Inode Inode
-	More  bool // of the bounded ops (EndGrant Reap Trim Stable Confirm Punch): there is more to do, repeat it
+	More  bool // of the bounded ops (EndGrant Reap Trim Stable Confirm Punch EndLocks): there is more to do, repeat it. Lock and Unlock say more
 }
 
 // Op is one change. Its fields are all it depends on besides the state.
@@ -407,6 +410,8 @@ type Change struct {
 	Ended    []Ino           // grants ended
 	Freed    []Freed         // blocks nobody names any more
 	Added    []extent.Extent // records new in some map (placement, usage, sync marks)
+	Locked   []Ino           // locks taken, given up or waited for
+	Woken    []Woken         // of them: granted to who waited
 	Members  bool            // the set of members or their facts changed
 	Local    bool            // a Batch on inodes that were Session's alone
 	Refused  bool            // an op of the entry failed: its answer may tell of any earlier change

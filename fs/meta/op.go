@@ -105,6 +105,12 @@ func decodeOp(b []byte) (Op, error) {
 		op = Reserve{Count: d.Uint()}
 	case 16:
 		op, err = readBatch(d)
+	case 17:
+		op, err = readLock(d)
+	case 18:
+		op = readUnlock(d)
+	case 19:
+		op = EndLocks{Session: d.Uint()}
 	case 22:
 		op = readPunch(d)
 	case 20:

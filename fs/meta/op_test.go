@@ -15,6 +15,7 @@ import (
 	"dfs/cluster/raft"
 	"dfs/cluster/state"
 	"dfs/fs/extent"
+	"dfs/fs/lock"
 )
 
 // every has one op of each kind with every field set.
@@ -47,6 +48,9 @@ func every() []Op {
 		Punch{Ino: 4, Off: 512, N: 1024, Mtime: 5, Time: 6},
 		SetXattr{Ino: 4, Name: "user.n", Value: []byte("v"), Flags: XattrCreate, KillSetgid: true, Time: 5},
 		RemoveXattr{Ino: 4, Name: "user.n", Time: 5},
+		Lock{Ino: 5, Lock: lock.Lock{Owner: lock.Owner{ID: 1 << 63}, PID: 7, Write: true, From: 1, End: lock.EndOfAll}, Wait: true, ID: 9},
+		Unlock{Ino: 5, Owner: 1 << 63, Whole: true, From: 1, End: lock.EndOfAll, Cancel: 3},
+		EndLocks{Session: 1 << 62},
 	}
 }
 
@@ -65,7 +69,7 @@ func TestOpsReadBack(t *testing.T) {
 			}
 		}
 	}
-	if len(seen) != 17 {
+	if len(seen) != 20 {
 		t.Errorf("%d kinds of ops", len(seen))
 	}
 }

@@ -51,13 +51,15 @@ func applyOne(tx state.Tx, c state.Context, op Op) (Result, *Change, error) {
 	return r, &a.ch, nil
 }
 
-// Event follows the facts: grants end with their session, and the members decide what is below its target.
+// Event follows the facts: grants and locks end with their session, and the members decide what is below its target.
 func (Part) Event(tx state.Tx, c state.Context, e state.Event) (any, error) {
 	a := newApply(tx, c)
 	var err error
 	switch e := e.(type) {
 	case state.SessionEnded:
-		_, err = a.endGrant(EndGrant{Session: e.Session})
+		if _, err = a.endGrant(EndGrant{Session: e.Session}); err == nil {
+			_, err = a.endLocks(EndLocks{Session: e.Session})
+		}
 	case state.MembersChanged:
 		err = a.membersChanged(e.Members)
 	}
@@ -134,13 +136,19 @@ func (a *apply) carry(op Op) (Result, error) {
 		return Result{}, a.setXattr(op)
 	case RemoveXattr:
 		return Result{}, a.removeXattr(op)
+	case Lock:
+		return a.lock(op)
+	case Unlock:
+		return a.unlock(op)
+	case EndLocks:
+		return a.endLocks(op)
 	}
 	return Result{}, fault.New("apply", fault.Invalid, "op %T", op)
 }
 
 // orNil returns the change as followers are told of it: nil if there is none.
 func (c *Change) orNil() any {
-	if len(c.Attrs)+len(c.Data)+len(c.Names)+len(c.Orphaned)+len(c.Gone)+len(c.Granted)+len(c.Ended)+len(c.Freed)+len(c.Added) == 0 && !c.Members {
+	if len(c.Attrs)+len(c.Data)+len(c.Names)+len(c.Orphaned)+len(c.Gone)+len(c.Granted)+len(c.Ended)+len(c.Freed)+len(c.Added)+len(c.Locked) == 0 && !c.Members {
 		return nil
 	}
 	return c
