@@ -65,6 +65,9 @@ func (n *Node) applied(index uint64) {
 		cs = []meta.Change{{Index: index}}
 	}
 	n.driver.Applied(cs...)
+	if n.fs != nil {
+		n.fs.Applied(cs...)
+	}
 }
 
 // prepared is called after the next entry was prepared.
@@ -86,6 +89,9 @@ func (n *Node) reset(index uint64) {
 		}
 	}
 	n.driver.Reset(index)
+	if n.fs != nil {
+		n.fs.Reset()
+	}
 }
 
 // readMembers brings the roster up to the facts.

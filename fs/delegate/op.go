@@ -39,6 +39,15 @@ func (m *Mount) Released(ctx context.Context, index uint64) error {
 type apply func(ctx context.Context, op meta.Op) (meta.Result, error)
 
 func (m *Mount) do(ctx context.Context, op meta.Op, below apply) (meta.Result, error) {
+	if l, ok := op.(meta.Lock); ok { // the log must know of the file
+		m.lock()
+		after := m.touched[l.Ino]
+		m.mu.Unlock()
+		if err := m.until(ctx, after); err != nil {
+			return meta.Result{}, err
+		}
+		return below(ctx, op)
+	}
 	for {
 		m.lock()
 		if len(m.held) == 0 && m.writes.Len() == 0 {

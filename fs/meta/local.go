@@ -24,14 +24,19 @@ type LocalOptions struct {
 // Local is a Store without a cluster: ops are applied to one machine directly, in the order they come. It is for
 // tests of what stands on a Store; nothing but the kv store keeps what it does.
 type Local struct {
-	machine *state.Machine
+	*localLog
 	session uint64
+	seq     uint64 // guarded by mu
 	peers   []cluster.PeerID
 	now     func() time.Time
+}
+
+// localLog is what the Locals of one drive share.
+type localLog struct {
+	machine *state.Machine
 
 	mu    sync.Mutex // serializes Apply
 	index uint64
-	seq   uint64
 }
 
 var _ Store = (*Local)(nil)
@@ -42,7 +47,7 @@ func NewLocal(kvs kv.Store, o LocalOptions) (*Local, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Local{machine: m, session: max(o.Session, 1), now: o.Now}
+	l := &Local{localLog: &localLog{machine: m}, session: max(o.Session, 1), now: o.Now}
 	if l.now == nil {
 		l.now = time.Now
 	}
@@ -69,6 +74,16 @@ func NewLocal(kvs kv.Store, o LocalOptions) (*Local, error) {
 	}
 	_, err = l.Apply(context.Background(), Format{Mode: 0o755, UID: o.UID, GID: o.GID, Time: Time(l.now().UnixNano())})
 	return l, err
+}
+
+// Join returns the same drive as another peer's daemon has it, in a session of its own. There must be such a peer.
+func (l *Local) Join(session uint64, peer int) (*Local, error) {
+	j := &Local{localLog: l.localLog, session: session, peers: l.peers, now: l.now}
+	raw, err := j.propose(state.Encode(state.OpenSession{Peer: l.peers[peer], Incarnation: session}))
+	if err == nil {
+		_, err = state.DecodeResult(raw)
+	}
+	return j, err
 }
 
 // Machine returns the machine underneath. Followers must be added before the ops they are to see.

@@ -64,6 +64,12 @@ func (f *FS) commitOnce(ctx context.Context, n *node, b *batch, parts *[]*part, 
 		}
 	}
 	session := f.session.Load()
+	n.mu.Lock()
+	lost := b.lost
+	n.mu.Unlock()
+	if lost {
+		return meta.Result{}, lockLost(n.ino)
+	}
 	disown(*parts, session)
 	on, err := f.look(ctx, n, b, parts)
 	if err != nil {

@@ -27,6 +27,7 @@ type batch struct {
 	endGrant bool
 	kept     uint64  // the journal's newest record of it
 	sync     bool    // to be synced before it is committed
+	lost     bool    // the locks it was written under are; under node.mu
 	synced   bool    // it was, at all peers that hold it
 	from     int64   // what lies before is committed
 	asking   *asking // the op under way; nil none. Like from under node.mu
@@ -193,6 +194,10 @@ func (f *FS) run(ctx context.Context, n *node, b *batch) error {
 			reuse(b.runs)
 		}
 		b.runs = nil
+		f.takenLocked(n, b.kept)
+	case b.lost:
+		n.inflight = slices.DeleteFunc(n.inflight, func(x *batch) bool { return x == b })
+		f.dirty.Add(-b.cost)
 		f.takenLocked(n, b.kept)
 	default:
 		n.err = err

@@ -144,6 +144,7 @@ func (f *FS) Forfeit() {
 
 // Renew says that this mount has another session: the one before was ended, and all its grants with it.
 func (f *FS) Renew(session uint64) {
+	f.loseLocks() // before anything is proposed in the next one
 	f.session.Store(session)
 	f.Forfeit()
 }

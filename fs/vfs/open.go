@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	"dfs/cluster"
 	"dfs/cluster/fault"
@@ -21,9 +22,10 @@ type Mode struct {
 	Read, Write bool
 	Append      bool // every write goes to the end as it is when the write becomes visible
 	Trunc       bool
-	Excl        bool // of Create: the name must be new
-	Sync        bool // every write is on disk when it returns
-	KillPriv    bool // with Trunc: the caller may not keep the file's setuid and setgid bits
+	Excl        bool   // of Create: the name must be new
+	Sync        bool   // every write is on disk when it returns
+	KillPriv    bool   // with Trunc: the caller may not keep the file's setuid and setgid bits
+	PID         uint32 // of the thread that opens; 0 where that is not known
 }
 
 // Opened is what an open answers.
@@ -31,6 +33,10 @@ type Opened struct {
 	Handle Handle
 	Direct bool // the kernel must not cache this open's reads and writes
 	Keep   bool // what the kernel has of the file's bytes is valid
+	// Quiet says that closing a descriptor of this open need not be told (Flush, Closed): there is nothing to write, and
+	// nobody here has locked a range of the file so far. Should that change while it is open, its Release tells enough, but where a
+	// process that has locked closes it while another one, to which it was handed on by fork(2), keeps it.
+	Quiet bool
 }
 
 type handle struct {
@@ -39,6 +45,8 @@ type handle struct {
 	mode    Mode
 	errSeen uint64 // guarded by node.mu
 	seq     sequence
+	quiet   bool        // as Opened.Quiet
+	lost    atomic.Bool // locks taken through it went with the mount's session
 }
 
 func (f *FS) newHandle(h *handle) Handle {
@@ -92,12 +100,12 @@ func (f *FS) Open(ctx context.Context, ino meta.Ino, m Mode) (Opened, error) {
 // opened makes a handle of a pinned node, whose pin goes over to it.
 func (f *FS) opened(n *node, m Mode) Opened {
 	n.mu.Lock()
-	h := &handle{n: n, mode: m, errSeen: n.errSeq}
+	h := &handle{n: n, mode: m, errSeen: n.errSeq, quiet: !m.Write && f.locks.quiet(n.ino)}
 	if m.Write {
 		n.writers++
 	}
 	n.mu.Unlock()
-	return Opened{Handle: f.newHandle(h), Direct: m.Append}
+	return Opened{Handle: f.newHandle(h), Direct: m.Append, Quiet: h.quiet}
 }
 
 // Flush is close(2), once for every descriptor of the handle: what was written is visible everywhere and on the
@@ -165,6 +173,7 @@ func (f *FS) Release(id Handle) {
 	}
 	n := h.n
 	defer f.unpin(n)
+	f.closeLocks(id, h)
 	if h.mode.Write {
 		n.mu.Lock()
 		n.writers--

@@ -27,6 +27,9 @@ func (f *FS) Read(ctx context.Context, id Handle, off int64, p []byte) (int, err
 	if n == nil || !h.mode.Read {
 		return 0, fault.New("vfs read", fault.Invalid, "handle %d is not open for reading", id)
 	}
+	if h.lost.Load() {
+		return 0, lockLost(n.ino)
+	}
 	if off < 0 || len(p) == 0 || off > meta.SizeMax {
 		return 0, nil
 	}

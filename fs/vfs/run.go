@@ -29,6 +29,7 @@ func (f *FS) Run(ctx context.Context) error {
 		case <-idle.C:
 			f.flushIdle(f.o.Now().Add(-f.o.Idle))
 			f.lookAtSpace()
+			f.tasks.run(f.payOwed)
 		case <-ctx.Done():
 			f.FlushAll(context.WithoutCancel(ctx))
 			f.tasks.end()
@@ -74,9 +75,14 @@ func (f *FS) drop(n *node) {
 	defer n.mu.Unlock()
 	f.o.Log.Error("bytes dropped: every flush failed, and the file was closed with an error", "ino", n.ino,
 		"bytes", n.costLocked(), "err", n.err)
+	f.dropDirtyLocked(n)
+}
+
+// dropDirtyLocked forgets what n owes, but for batches under way.
+func (f *FS) dropDirtyLocked(n *node) {
 	f.spoilt.Store(true)
 	f.takenLocked(n, math.MaxUint64)
-	f.dirty.Add(-n.costLocked())
+	f.dirty.Add(-n.dirty.cost - int64(len(n.tail)))
 	n.dirty, n.tail, n.extend, n.mtime = dirty{}, nil, 0, 0
 	n.pending.Mask = 0
 }

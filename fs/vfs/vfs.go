@@ -28,7 +28,7 @@
 //	node.turn             a one-slot channel, not a mutex: order of flushes and truncations of one file, held while they run
 //	  FS.mu               tables of nodes and handles
 //	    node.mu           one file's buffer and state
-//	      ahead.mu, grants.mu
+//	      ahead.mu, grants.mu, locks.mu
 //
 // sequence.mu (of a handle) is taken before ahead.mu.
 //
@@ -220,6 +220,7 @@ type FS struct {
 	grants   grants
 	recent   recent
 	late     late
+	locks    locks
 
 	mu      sync.Mutex
 	nodes   map[meta.Ino]*node
@@ -235,6 +236,7 @@ func New(m meta.Store, b Blocks, c Coherence, o Options) *FS {
 		nodes:   map[meta.Ino]*node{},
 		handles: map[Handle]*handle{},
 	}
+	f.locks = newLocks()
 	f.session.Store(o.Session)
 	f.late.kept.Store(uint64(o.Now().UnixNano())) // above those of earlier daemons
 	f.early, _ = m.(Early)

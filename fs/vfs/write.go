@@ -23,6 +23,9 @@ func (f *FS) Write(ctx context.Context, id Handle, off int64, p []byte, killPriv
 	if n == nil || !h.mode.Write {
 		return 0, fault.New("vfs write", fault.Invalid, "handle %d is not open for writing", id)
 	}
+	if h.lost.Load() {
+		return 0, lockLost(n.ino)
+	}
 	if h.mode.Append {
 		off = AtEnd
 	}

@@ -30,6 +30,9 @@ var errnos = map[fault.Kind]syscall.Errno{
 	fault.Cross:        syscall.EXDEV,
 	fault.Loop:         syscall.EINVAL, // rename(2): a directory below itself
 	fault.Refused:      syscall.EPERM,
+	fault.Locked:       syscall.EAGAIN,
+	fault.Deadlock:     syscall.EDEADLK,
+	fault.TooManyLocks: syscall.ENOLCK,
 }
 
 // status turns an error into what the kernel is told.

@@ -42,6 +42,7 @@ func (r *raw) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.S
 	defer ctx.end()
 	m := modeOf(in.Flags)
 	m.KillPriv = in.Mode&fuse.OPEN_KILL_SUIDGID != 0
+	m.PID = in.Pid
 	o, err := r.fs.Open(ctx, meta.Ino(in.NodeId), m)
 	if err != nil {
 		return status(err)
@@ -51,7 +52,7 @@ func (r *raw) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.S
 }
 
 // fillOpen answers an open. Where bytes go that are appended is decided here, so the kernel must not keep them where it thinks they
-// go. A handle that cannot write has nothing to flush.
+// go.
 func fillOpen(out *fuse.OpenOut, o vfs.Opened, m vfs.Mode, flags uint32) {
 	out.Fh = uint64(o.Handle)
 	if o.Direct || m.Write && flags&syscall.O_APPEND != 0 {
@@ -60,7 +61,7 @@ func fillOpen(out *fuse.OpenOut, o vfs.Opened, m vfs.Mode, flags uint32) {
 	if o.Keep {
 		out.OpenFlags |= fuse.FOPEN_KEEP_CACHE
 	}
-	if !m.Write {
+	if o.Quiet {
 		out.OpenFlags |= fuse.FOPEN_NOFLUSH
 	}
 }
@@ -101,7 +102,7 @@ func (r *raw) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32
 func (r *raw) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	ctx := r.call(&in.InHeader)
 	defer ctx.end()
-	return status(r.fs.Flush(ctx, vfs.Handle(in.Fh)))
+	return status(r.closed(ctx, in, r.fs.Flush(ctx, vfs.Handle(in.Fh))))
 }
 
 func (r *raw) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {

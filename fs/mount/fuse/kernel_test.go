@@ -32,8 +32,9 @@ func TestErrno(t *testing.T) {
 		fault.Busy: syscall.EBUSY, fault.Unsupported: syscall.EOPNOTSUPP, fault.Canceled: syscall.EINTR,
 		fault.Quota: syscall.EDQUOT, fault.TooManyLinks: syscall.EMLINK, fault.Cross: syscall.EXDEV,
 		fault.Loop: syscall.EINVAL, fault.Refused: syscall.EPERM,
+		fault.Locked: syscall.EAGAIN, fault.Deadlock: syscall.EDEADLK, fault.TooManyLocks: syscall.ENOLCK,
 	}
-	for k := fault.Other; k <= fault.Damaged; k++ {
+	for k := fault.Other; k <= fault.TooManyLocks; k++ {
 		no, known := want[k]
 		if !known {
 			no = syscall.EIO

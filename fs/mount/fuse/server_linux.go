@@ -94,6 +94,7 @@ func (s *Server) options() *fuse.MountOptions {
 		MaxWrite:          requestBytes,
 		MaxBackground:     s.o.Background,
 		DisableSplice:     true, // bytes come from memory: a pipe would only cost
+		EnableLocks:       true,
 		ExtraCapabilities: extraCaps,
 		Debug:             s.o.Debug,
 		Logger:            log.New(lines{s.o.Log}, "", 0),
