@@ -15,9 +15,13 @@ import (
 	"dfs/fs/vfs"
 )
 
-// TestMain also plays the helper that touch starts.
+// TestMain also plays the helpers that touch and start start.
 func TestMain(m *testing.M) {
 	fstest.Child()
+	if dir := os.Getenv("LOCK_PROGRAM"); dir != "" {
+		lockProgram(dir)
+		os.Exit(0)
+	}
 	if at := os.Getenv("TOUCH_MOUNT"); at != "" {
 		f, err := os.Open(at)
 		if err != nil {
