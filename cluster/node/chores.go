@@ -19,6 +19,7 @@ import (
 const (
 	choreEvery    = 250 * time.Millisecond
 	sessionExpiry = 10 * time.Minute // without a word from it
+	lockExpiry    = 30 * time.Second // of a session that holds locks, or waits for some
 	raiseAgain    = 2 * time.Second
 	raiseSeldom   = time.Minute
 	stopped       = 3 * time.Second // between two looks: this process did not run, or its machine was suspended
@@ -241,7 +242,10 @@ func (n *Node) lead(ctx context.Context) {
 	sessions, err := n.sessions(ctx)
 	warn("sessions cannot be read", err)
 	n.freeGrants(ctx)
-	warn("sessions are not ended", n.expire(ctx, sessions))
+	lockers, over, err := n.lockers()
+	warn("locks cannot be read", err)
+	warn("sessions are not ended", n.expire(ctx, sessions, lockers))
+	warn("locks of ended sessions are not freed", n.keeper.EndLocks(ctx, over))
 	// Last, because a huge orphan takes all the time there is.
 	warn("orphans are not reaped", n.keeper.Bury(ctx, words, sessionIDs(sessions)))
 }
@@ -327,10 +331,36 @@ func (n *Node) lost(all []state.Session) (ids []uint64) {
 	return ids
 }
 
-// expire ends sessions that have said nothing for long.
-func (n *Node) expire(ctx context.Context, all []state.Session) error {
+// lockers returns the sessions that hold locks, or wait for some, and those of them that have ended: their locks were too many
+// for one entry.
+func (n *Node) lockers() (all, over []uint64, err error) {
+	r, at := n.machine.At(0) // one state: a session that is missing in it never comes back
+	v := meta.NewView(r, at)
+	defer v.Close()
+	if at == 0 {
+		return nil, nil, nil // it is being fetched
+	}
+	sessions, err := state.NewView(r).Sessions()
+	if err != nil {
+		return nil, nil, err
+	}
+	all, err = v.Lockers()
+	for _, id := range all {
+		if !slices.ContainsFunc(sessions, func(s state.Session) bool { return s.ID == id }) {
+			over = append(over, id)
+		}
+	}
+	return all, over, err
+}
+
+// expire ends sessions that have said nothing for long; sooner those that may keep others waiting for a lock.
+func (n *Node) expire(ctx context.Context, all []state.Session, lockers []uint64) error {
 	for _, s := range all {
-		if time.Since(n.lastWord(s.ID)) < cmp.Or(n.cfg.SessionExpiry, sessionExpiry) {
+		patience := cmp.Or(n.cfg.SessionExpiry, sessionExpiry)
+		if slices.Contains(lockers, s.ID) {
+			patience = min(patience, lockExpiry)
+		}
+		if time.Since(n.lastWord(s.ID)) < patience {
 			continue
 		}
 		if _, err := n.store.propose(ctx, state.EndSession{Session: s.ID}); err != nil {

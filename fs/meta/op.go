@@ -111,13 +111,13 @@ func decodeOp(b []byte) (Op, error) {
 		op = readUnlock(d)
 	case 19:
 		op = EndLocks{Session: d.Uint()}
-	case 22:
-		op = readPunch(d)
 	case 20:
 		op = SetXattr{Ino: Ino(d.Uint()), Name: d.String(nameLimit), Value: d.Bytes(2 * XattrValueMax), Flags: d.Uint32(),
 			KillSetgid: d.Bool(), Time: Time(d.Int())}
 	case 21:
 		op = RemoveXattr{Ino: Ino(d.Uint()), Name: d.String(nameLimit), Time: Time(d.Int())}
+	case 22:
+		op = readPunch(d)
 	default:
 		return nil, fault.New("decode op", fault.Invalid, "op %d is unknown", n)
 	}

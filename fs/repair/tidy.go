@@ -135,6 +135,16 @@ func (k *Keeper) EndGrants(ctx context.Context, sessions []uint64) error {
 	return nil
 }
 
+// EndLocks takes away the locks of sessions that have ended, as far as their end has not.
+func (k *Keeper) EndLocks(ctx context.Context, sessions []uint64) error {
+	for _, s := range sessions {
+		if err := k.repeat(ctx, meta.EndLocks{Session: s}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 const roundsMax = 64 // of one op in one pass
 
 // repeat proposes a bounded op until it has nothing left to do, or has had its share of this pass: the next one sees

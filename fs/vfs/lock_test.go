@@ -3,6 +3,7 @@ package vfs_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -94,6 +95,7 @@ func (m *mates) shared(t *testing.T, name string) (ino meta.Ino, a, b vfs.Handle
 func (m *mates) queued(t *testing.T, ino meta.Ino, n int) {
 	t.Helper()
 	for len(m.table(t, ino).Waits) != n {
+		runtime.Gosched()
 	}
 }
 
@@ -349,6 +351,7 @@ func TestUnknownOutcomes(t *testing.T) {
 	m.refuse = nil
 	running(t, m.b)
 	for !emptyTable(m, t, ino) {
+		runtime.Gosched()
 	}
 }
 
