@@ -46,6 +46,12 @@ func (a *apply) attrs(n *node, op SetAttr) error {
 	if op.Mask&SetWish != 0 {
 		n.Wish = op.Wish
 	}
+	if op.Mask&SetFlags != 0 {
+		n.Flags = op.Flags
+	}
+	if op.Mask&SetBtime != 0 {
+		n.Btime = op.Btime
+	}
 	n.Ctime = op.Time
 	if op.Mask&SetCtime != 0 {
 		n.Ctime = op.Ctime

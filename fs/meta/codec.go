@@ -26,11 +26,21 @@ func appendInode(b []byte, n Inode) []byte {
 	if n.Xattrs > 0 {
 		b = appendUints(append(b, fieldXattrs, byte(n.Special)), uint64(n.Xattrs), uint64(n.xbytes))
 	}
+	if n.Flags != 0 {
+		b = append(b, fieldFlags, byte(n.Flags))
+	}
+	if n.folded {
+		b = append(b, fieldFolded)
+	}
 	return b
 }
 
 // What came later stands behind an inode's first fields, where it is not zero, each behind its number, in their order.
-const fieldXattrs = 1
+const (
+	fieldXattrs = 1
+	fieldFlags  = 2
+	fieldFolded = 3
+)
 
 // readFields reads up to the end of d.
 func (n *Inode) readFields(d *wire.Reader) error {
@@ -42,6 +52,10 @@ func (n *Inode) readFields(d *wire.Reader) error {
 			return fault.New("decode inode", fault.Invalid, "field %d after %d", f, last)
 		case f == fieldXattrs:
 			n.Special, n.Xattrs, n.xbytes = Special(d.Byte()), d.Uint32(), d.Uint32()
+		case f == fieldFlags:
+			n.Flags = Flags(d.Byte())
+		case f == fieldFolded:
+			n.folded = true
 		default:
 			return fault.New("decode inode", fault.Invalid, "field %d", f)
 		}

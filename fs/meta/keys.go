@@ -33,7 +33,8 @@ import (
 //
 // A dentry's cursor is 54 bits of its name's hash, plus one, and then 8 bits that number the names of one hash.
 // Names of one hash are found by probing these numbers upwards until one is absent; so a name that goes while a
-// later one stays leaves an empty value behind.
+// later one stays leaves an empty value behind. Of the 54 bits the first 46 are those of the name without its case, the rest the
+// name's own: names that differ in case only lie side by side. In directories older than that all 54 are of the name as it is.
 const tag = state.TagMeta
 
 var (
@@ -89,11 +90,29 @@ func freedKey(p cluster.PeerID, index uint64, op uint32, n uint16) []byte {
 	return binary.BigEndian.AppendUint16(b, n)
 }
 
-// firstCursor returns the first cursor that name may have in any directory.
-func firstCursor(name string) Cursor { return Cursor(hashName(name)>>10+1) << 8 }
+// firstCursor returns the first cursor that name may have in a directory, which is folded or not.
+func firstCursor(folded bool, name string) Cursor { return Cursor(hashName(folded, name)>>10+1) << 8 }
 
-// hashName spreads names. It is a variable so that a test can make names collide.
-var hashName = func(name string) uint64 {
-	sum := sha256.Sum256([]byte(name))
-	return binary.BigEndian.Uint64(sum[:])
+// variants returns the first cursor that any name may have which differs from name in case only, and the one behind the last.
+func variants(name string) (from, to Cursor) {
+	const step = 1 << (64 - foldBits - 10)
+	first := hashName(false, Fold(name)) >> 10 &^ (step - 1)
+	return Cursor(first+1) << 8, Cursor(first+step+1) << 8
+}
+
+// foldBits is how many bits of a hash are without case.
+const foldBits = 46
+
+// hashName spreads names, by its first 54 bits. It is a variable so that a test can make names collide.
+var hashName = func(folded bool, name string) uint64 {
+	if !folded {
+		sum := sha256.Sum256([]byte(name))
+		return binary.BigEndian.Uint64(sum[:])
+	}
+	sum := sha256.Sum256([]byte(Fold(name)))
+	own := uint64(14695981039346656037) // FNV-1a
+	for i := range len(name) {
+		own = (own ^ uint64(name[i])) * 1099511628211
+	}
+	return binary.BigEndian.Uint64(sum[:])>>(64-foldBits)<<(64-foldBits) | own>>foldBits
 }

@@ -84,10 +84,22 @@ type Inode struct {
 	Wish     placement.Wish // what new extents of this file, or new entries of this directory, get
 	Xattrs   uint32         // bytes that the names of its extended attributes take in a list; 0: it has none
 	Special  Special        // which of those it has that mean something to us
+	Flags    Flags
 
 	cuts   uint8  // truncations whose extents are not all dropped yet
 	xbytes uint32 // of the values of its extended attributes
+	folded bool   // of a directory: its names are keyed by their folds
 }
+
+// Flags are attributes that Windows programs set and see. Nothing here obeys them. The numbers are stored and travel.
+type Flags uint8
+
+const (
+	Hidden Flags = 1 << iota
+	System
+	Archive
+	ReadOnly
+)
 
 // Dentry is one entry of a directory, with its inode's attributes as of the same index.
 type Dentry struct {
@@ -104,8 +116,12 @@ type Cursor uint64
 // View answers questions about the state as it was after one log index. Not safe for concurrent use. Close it.
 type View interface {
 	Index() uint64
-	Stat(ino Ino) (Inode, error)                           // fault.NotExist
-	Lookup(dir Ino, name string) (Inode, error)            // fault.NotExist, fault.NotDir, fault.NameTooLong
+	Stat(ino Ino) (Inode, error)                // fault.NotExist
+	Lookup(dir Ino, name string) (Inode, error) // fault.NotExist, fault.NotDir, fault.NameTooLong
+	// LookupFold is Lookup where case does not matter, and how the directory spells the name: as asked if it has that, else the
+	// first that has the same Fold. Errors are Lookup's. It costs one short scan more, in a directory of any size; only
+	// directories from before there were folds are read from end to end.
+	LookupFold(dir Ino, name string) (Inode, string, error)
 	List(dir Ino, after Cursor, max int) ([]Dentry, error) // fewer than max: the end. Without "." and ".."
 	// Extents returns the pieces that overlap [off, off+n), whole. Mind their Tail. None lies beyond the file's
 	// last block; bytes of that block at and after Size read as zeros whatever they are.
@@ -268,6 +284,8 @@ const (
 	SetMtime
 	SetCtime
 	SetWish
+	SetFlags
+	SetBtime
 )
 
 // SetAttr changes attributes. A new Size truncates or extends (with a hole) and raises TruncGen when it shrinks.
@@ -287,6 +305,8 @@ type SetAttr struct {
 	Ctime        Time
 	Wish         placement.Wish
 	Time         Time
+	Flags        Flags
+	Btime        Time
 }
 
 // Commit is the only way that written data becomes visible: extents, size and times of one flush together.

@@ -18,7 +18,7 @@ func (a *apply) format(op Format) error {
 	} else if n != nil {
 		return fault.New("format", fault.Exist, "the drive has a root")
 	}
-	n := &node{Inode: Inode{Ino: Root, Type: Dir, Mode: op.Mode & modeBits, UID: op.UID, GID: op.GID, Nlink: 2, Parent: Root,
+	n := &node{Inode: Inode{Ino: Root, Type: Dir, Mode: op.Mode & modeBits, UID: op.UID, GID: op.GID, Nlink: 2, Parent: Root, folded: true,
 		Atime: op.Time, Mtime: op.Time, Ctime: op.Time, Btime: op.Time}}
 	return a.born(n)
 }
@@ -80,7 +80,7 @@ func (a *apply) create(op Create) error {
 		}
 	}
 	if n.Type == Dir {
-		n.Nlink, n.Parent = 2, dir.Ino
+		n.Nlink, n.Parent, n.folded = 2, dir.Ino, true
 		dir.Nlink++
 	}
 	if err := a.inheritACL(dir, n, op.Mode); err != nil {
@@ -212,7 +212,7 @@ func (a *apply) vacant(dir *node, name string) (dent, error) {
 	if err := checkName(name); err != nil {
 		return dent{}, err
 	}
-	e, ok, err := findDent(a.tx, dir.Ino, name)
+	e, ok, err := findDent(a.tx, &dir.Inode, name)
 	if err == nil && ok {
 		err = fault.New("name", fault.Exist, "%q", name)
 	}
@@ -228,7 +228,7 @@ func (a *apply) named(dir Ino, name string, want Ino) (*node, dent, *node, error
 	if err := checkName(name); err != nil {
 		return nil, dent{}, nil, err
 	}
-	e, ok, err := findDent(a.tx, dir, name)
+	e, ok, err := findDent(a.tx, &d.Inode, name)
 	if err != nil {
 		return nil, dent{}, nil, err
 	}

@@ -192,7 +192,7 @@ func TestListingSurvivesChange(t *testing.T) {
 		t.Run(fmt.Sprintf("colliding %v", collide), func(t *testing.T) {
 			if collide {
 				was := hashName
-				hashName = func(name string) uint64 { return uint64(len(name)) << 60 }
+				hashName = func(_ bool, name string) uint64 { return uint64(len(name)) << 60 }
 				defer func() { hashName = was }()
 			}
 			d := newDrive(t, 1)
@@ -256,7 +256,7 @@ func TestListingSurvivesChange(t *testing.T) {
 // More names of one hash than have room are refused, and nothing else suffers.
 func TestTooManyNamesOfOneHash(t *testing.T) {
 	was := hashName
-	hashName = func(string) uint64 { return 5 << 40 }
+	hashName = func(bool, string) uint64 { return 5 << 40 }
 	defer func() { hashName = was }()
 	d := newDrive(t, 1)
 	for i := range 256 {

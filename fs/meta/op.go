@@ -166,7 +166,14 @@ func (o Rename) append(b []byte) []byte {
 func (o SetAttr) append(b []byte) []byte {
 	b = appendUints(b, uint64(o.Ino), uint64(o.Mask), uint64(o.Mode), uint64(o.UID), uint64(o.GID))
 	b = appendInts(b, o.Size, int64(o.Atime), int64(o.Mtime), int64(o.Ctime), int64(o.Time))
-	return o.Wish.Append(b)
+	b = o.Wish.Append(b)
+	if o.Mask&SetFlags != 0 {
+		b = append(b, byte(o.Flags))
+	}
+	if o.Mask&SetBtime != 0 {
+		b = wire.AppendInt(b, int64(o.Btime))
+	}
+	return b
 }
 
 func readSetAttr(d *wire.Reader) (SetAttr, error) {
@@ -174,6 +181,12 @@ func readSetAttr(d *wire.Reader) (SetAttr, error) {
 		Atime: Time(d.Int()), Mtime: Time(d.Int()), Ctime: Time(d.Int()), Time: Time(d.Int())}
 	var err error
 	o.Wish, err = placement.ReadWish(d)
+	if o.Mask&SetFlags != 0 {
+		o.Flags = Flags(d.Byte())
+	}
+	if o.Mask&SetBtime != 0 {
+		o.Btime = Time(d.Int())
+	}
 	return o, err
 }
 

@@ -27,7 +27,7 @@ func every() []Op {
 		{Off: 5120, Span: blockstore.Span{Extent: blockstore.ID{8}, Count: 1}, Layout: l, Tail: 77},
 		{Off: 8192, Span: blockstore.Span{Extent: blockstore.ID{7}, Count: 1}, Layout: placement.Layout{Data: 1, Peers: []cluster.PeerID{q}}},
 	}
-	set := SetAttr{Ino: 3, Mask: 255, Mode: 0o644, UID: 1, GID: 2, Size: 4, Atime: 5, Mtime: 6, Ctime: -7, Wish: placement.Wish{Copies: 3}, Time: 8}
+	set := SetAttr{Ino: 3, Mask: 1<<10 - 1, Mode: 0o644, UID: 1, GID: 2, Size: 4, Atime: 5, Mtime: 6, Ctime: -7, Wish: placement.Wish{Copies: 3}, Time: 8, Flags: Hidden, Btime: -9}
 	return []Op{
 		Create{Dir: 1, Name: "n", Type: CharDev, Mode: 0o7777, UID: 1, GID: 2, Rdev: 3, Target: "t", Time: -4, Grant: true},
 		Link{Ino: 1 << 60, Dir: 2, Name: "n", Time: 3},
@@ -90,7 +90,7 @@ func TestLateFieldsReadBack(t *testing.T) {
 func TestInodesReadBack(t *testing.T) {
 	n := Inode{Ino: 1, Type: 2, Mode: 3, UID: 4, GID: 5, Nlink: 6, Size: 7, Blocks: 8, Atime: 9, Mtime: 10, Ctime: 11, Btime: -12, Rdev: 13,
 		TruncGen: 14, Changed: 15, Written: 16, Writer: 17, Grant: 18, Parent: 19, Target: "x", Wish: placement.Wish{Copies: 2}, cuts: 3,
-		Xattrs: 20, Special: HasCapability, xbytes: 21}
+		Xattrs: 20, Special: HasCapability, xbytes: 21, Flags: Archive, folded: true}
 	v := reflect.ValueOf(n)
 	for i := range v.NumField() {
 		if v.Field(i).IsZero() {

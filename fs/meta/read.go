@@ -61,11 +61,11 @@ func decodeDent(at Cursor, b []byte) (dent, error) {
 	return e, corrupt("dentry", d.Err())
 }
 
-// findDent returns the entry called name, or the place where it would go, which may be beyond the last one.
-func findDent(r reader, dir Ino, name string) (e dent, ok bool, err error) {
+// findDent returns the entry called name of a directory, or the place where it would go, which may be beyond the last one.
+func findDent(r reader, dir *Inode, name string) (e dent, ok bool, err error) {
 	free := Cursor(0)
-	for at := firstCursor(name); ; at++ {
-		b, there, err := r.Get(dentKey(dir, at))
+	for at := firstCursor(dir.folded, name); ; at++ {
+		b, there, err := r.Get(dentKey(dir.Ino, at))
 		if err != nil {
 			return dent{}, false, err
 		}
@@ -91,6 +91,33 @@ func findDent(r reader, dir Ino, name string) (e dent, ok bool, err error) {
 			return dent{}, false, fault.New("name", fault.NoSpace, "%q: its hash is taken", name)
 		}
 	}
+}
+
+// findFolded returns the entry of a directory that is called like name if case does not matter: name itself rather than others, of
+// others the first.
+func findFolded(r reader, dir *Inode, name string) (e dent, ok bool, err error) {
+	if e, ok, err = findDent(r, dir, name); ok || err != nil {
+		return e, ok, err
+	}
+	fold := Fold(name)
+	from, to := variants(name)
+	if !dir.folded { // older than folds: its names lie anywhere
+		from, to = 0, Cursor(1)<<62
+	}
+	var failed error
+	err = r.Scan(dirPrefix(dir.Ino), dentKey(dir.Ino, from), func(k, b []byte) bool {
+		at := Cursor(number(k, 10))
+		if at >= to {
+			return false
+		}
+		e, failed = decodeDent(at, b)
+		ok = failed == nil && e.ino != 0 && Fold(e.name) == fold
+		return !ok && failed == nil
+	})
+	if err == nil {
+		err = failed
+	}
+	return e, ok, err
 }
 
 // record is an extent of a file as it is stored.

@@ -20,7 +20,7 @@ func (a *apply) rename(op Rename) error {
 	if err := checkName(op.NewName); err != nil {
 		return err
 	}
-	place, there, err := findDent(a.tx, newDir.Ino, op.NewName)
+	place, there, err := findDent(a.tx, &newDir.Inode, op.NewName)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (a *apply) move(op Rename, oldDir, newDir *node, old, place dent, n, target
 	if target == nil {
 		// Leaving may have made room before the place that was found, where both names have one hash.
 		var err error
-		if place, _, err = findDent(a.tx, newDir.Ino, op.NewName); err != nil {
+		if place, _, err = findDent(a.tx, &newDir.Inode, op.NewName); err != nil {
 			return err
 		}
 	}

@@ -40,24 +40,35 @@ func (v *Image) Stat(ino Ino) (Inode, error) {
 }
 
 func (v *Image) Lookup(dir Ino, name string) (Inode, error) {
-	if err := v.mustDir(dir); err != nil {
-		return Inode{}, err
+	n, _, err := v.lookup(dir, name, findDent)
+	return n, err
+}
+
+func (v *Image) LookupFold(dir Ino, name string) (Inode, string, error) {
+	return v.lookup(dir, name, findFolded)
+}
+
+func (v *Image) lookup(dir Ino, name string, find func(reader, *Inode, string) (dent, bool, error)) (Inode, string, error) {
+	d, err := v.directory(dir)
+	if err != nil {
+		return Inode{}, "", err
 	}
 	if len(name) > NameMax {
-		return Inode{}, checkName(name)
+		return Inode{}, "", checkName(name)
 	}
-	e, ok, err := findDent(v.r, dir, name)
+	e, ok, err := find(v.r, &d, name)
 	if err != nil {
-		return Inode{}, err
+		return Inode{}, "", err
 	}
 	if !ok {
-		return Inode{}, fault.New("lookup", fault.NotExist, "%q", name)
+		return Inode{}, "", fault.New("lookup", fault.NotExist, "%q", name)
 	}
-	return v.Stat(e.ino)
+	n, err := v.Stat(e.ino)
+	return n, e.name, err
 }
 
 func (v *Image) List(dir Ino, after Cursor, limit int) ([]Dentry, error) {
-	if err := v.mustDir(dir); err != nil {
+	if _, err := v.directory(dir); err != nil {
 		return nil, err
 	}
 	var list []Dentry
@@ -84,12 +95,12 @@ func (v *Image) List(dir Ino, after Cursor, limit int) ([]Dentry, error) {
 	return list, err
 }
 
-func (v *Image) mustDir(dir Ino) error {
+func (v *Image) directory(dir Ino) (Inode, error) {
 	n, err := v.Stat(dir)
 	if err == nil && n.Type != Dir {
 		err = fault.New("directory", fault.NotDir, "inode %d", dir)
 	}
-	return err
+	return n, err
 }
 
 func (v *Image) Extents(ino Ino, off, n int64) (extent.Map, error) {

@@ -155,6 +155,12 @@ func applyAttrs(st *meta.Inode, a meta.SetAttr) {
 	if a.Mask&meta.SetWish != 0 {
 		st.Wish = a.Wish
 	}
+	if a.Mask&meta.SetFlags != 0 {
+		st.Flags = a.Flags
+	}
+	if a.Mask&meta.SetBtime != 0 {
+		st.Btime = a.Btime
+	}
 	st.Ctime = max(st.Ctime, a.Time)
 	if a.Mask&meta.SetCtime != 0 {
 		st.Ctime = a.Ctime
@@ -188,6 +194,12 @@ func mergeAttrs(older, newer meta.SetAttr) meta.SetAttr {
 	}
 	if newer.Mask&meta.SetWish != 0 {
 		a.Wish = newer.Wish
+	}
+	if newer.Mask&meta.SetFlags != 0 {
+		a.Flags = newer.Flags
+	}
+	if newer.Mask&meta.SetBtime != 0 {
+		a.Btime = newer.Btime
 	}
 	return a
 }
