@@ -2,6 +2,7 @@ package fstest
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -92,13 +93,18 @@ func playIn(dir string, s Script) error {
 }
 
 // RunDir plays the conformance cases in root, a directory of the file system that place names; whoever calls it calls Child in TestMain. Cases
-// with an exception for place are skipped, and so are, for others than root, those that need another user.
-func RunDir(t *testing.T, place, root string) {
+// with an exception for place are skipped, those for which one of except gives a reason too, and so are, for others than root, those that
+// need another user.
+func RunDir(t *testing.T, place, root string, except ...func(name string) (why string)) {
 	c := &child{root: root}
 	defer c.end()
 	for i, s := range scripts(t) {
 		t.Run(s.Name, func(t *testing.T) {
-			switch why := s.skips(place); {
+			why := s.skips(place)
+			for _, other := range except {
+				why = cmp.Or(why, other(s.Name))
+			}
+			switch {
 			case why != "":
 				t.Skip(why)
 			case s.needsRoot() && os.Getuid() != 0:

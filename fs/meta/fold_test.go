@@ -54,19 +54,6 @@ func TestFoldsAreAsEver(t *testing.T) {
 	}
 }
 
-func FuzzFold(f *testing.F) {
-	f.Add("Some Name", "sOME nAME")
-	f.Add("\xe2\x84", "ſ")
-	f.Fuzz(func(t *testing.T, a, b string) {
-		if x := Fold(a); Fold(x) != x {
-			t.Fatalf("%q folds to %q folds to %q", a, x, Fold(x))
-		}
-		if strings.EqualFold(a, b) && !strings.Contains(a+b, "\ufffd") && strings.ToValidUTF8(a+b, "") == a+b && Fold(a) != Fold(b) {
-			t.Fatalf("%q and %q are equal but for case and fold to %q and %q", a, b, Fold(a), Fold(b))
-		}
-	})
-}
-
 // folded looks name up without its case.
 func (d *drive) folded(dir Ino, name string) (Ino, string) {
 	d.t.Helper()

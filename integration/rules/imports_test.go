@@ -33,6 +33,7 @@ var only = map[string][]string{
 	"dfs/integration":                {"integration"},
 	"dfs/cluster/node":               {"cmd", "integration"},
 	"dfs/fs/mount/fuse":              {"cluster/node", "fs/mount", "integration"},
+	"dfs/fs/mount/winfsp":            {"cluster/node", "fs/mount"},
 	"honnef.co/go/tools":             {},
 	"github.com/dgraph-io/ristretto": {},
 }

@@ -144,7 +144,10 @@ func buffer[K comparable](m map[K]*bytes.Buffer, k K) *bytes.Buffer {
 	return b
 }
 
-func needsFUSE(output string) bool { return strings.Contains(output, "/dev/fuse") }
+// needsFUSE reports whether a test was skipped for want of what CI must have.
+func needsFUSE(output string) bool {
+	return strings.Contains(output, "/dev/fuse") || strings.Contains(output, "libfuse3-dev")
+}
 
 // reason returns what a skipped test said, as " (why)".
 func reason(output string) string {
@@ -189,8 +192,8 @@ func split(ctx context.Context, patterns []string) [][]string {
 	return runs
 }
 
-// test runs the tests of some packages.
-func test(ctx context.Context, t *totals, o options, packages []string) {
+// test runs the tests of some packages, with more in the environment.
+func test(ctx context.Context, t *totals, o options, packages []string, env ...string) {
 	args := []string{"test", "-json", "-vet=off", "-timeout", o.timeout.String()}
 	if o.race {
 		args = append(args, "-race")
@@ -200,6 +203,7 @@ func test(ctx context.Context, t *totals, o options, packages []string) {
 	}
 	cmd := command(ctx, "go", append(args, packages...)...)
 	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()

@@ -4,7 +4,7 @@
 //	N passed, N failed, N skipped
 //
 // With -check the static checks run first, with -fuzz every fuzz target runs for that long; each counts as a test.
-// It exits with 1 if anything failed. With CI=true a test skipped for want of /dev/fuse has failed.
+// It exits with 1 if anything failed. With CI=true a test skipped for want of /dev/fuse or libfuse has failed.
 package main
 
 import (
@@ -54,6 +54,7 @@ func run(ctx context.Context, o options) int {
 	}
 	for _, packages := range split(ctx, o.packages) {
 		test(ctx, t, o, packages)
+		testLibfuse(ctx, t, o, packages)
 	}
 	if o.fuzz > 0 {
 		fuzz(ctx, t, o)
@@ -84,7 +85,7 @@ func (t *totals) fail(name, output string) {
 
 func (t *totals) skip(name, output string) {
 	if t.ci && needsFUSE(output) {
-		t.fail(name+": skipped for want of /dev/fuse, which CI must have", output)
+		t.fail(name+": skipped for want of FUSE, which CI must have", output)
 		return
 	}
 	t.skips = append(t.skips, name+reason(output))

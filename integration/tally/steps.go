@@ -16,6 +16,7 @@ type step struct {
 	name   string
 	env    []string
 	silent bool
+	wants  func() string // what is missing for it; nil needs nothing
 	args   []string
 }
 
@@ -23,11 +24,19 @@ var steps = []step{
 	{name: "gofmt", silent: true, args: []string{"gofmt", "-l", "."}},
 	{name: "vet linux", args: []string{"go", "vet", "./..."}},
 	{name: "vet windows", env: []string{"GOOS=windows", "CGO_ENABLED=0"}, args: []string{"go", "vet", "./..."}},
+	{name: "vet libfuse", env: libfuseEnv, wants: wantLibfuse, args: []string{"go", "vet", "-tags", libfuseTag, windowsFront}},
 	{name: "staticcheck", args: []string{"go", "tool", "staticcheck", "./..."}},
+	{name: "staticcheck libfuse", env: libfuseEnv, wants: wantLibfuse, args: []string{"go", "tool", "staticcheck", "-tags", libfuseTag, windowsFront}},
 }
 
 func check(ctx context.Context, t *totals, _ options) {
 	for _, s := range steps {
+		if s.wants != nil {
+			if missing := s.wants(); missing != "" {
+				t.skip(s.name, missing)
+				continue
+			}
+		}
 		cmd := command(ctx, s.args[0], s.args[1:]...)
 		cmd.Env = append(os.Environ(), s.env...)
 		out, err := cmd.CombinedOutput()

@@ -86,6 +86,25 @@ func TestSkipForFUSEFailsInCI(t *testing.T) {
 	}
 }
 
+// Without libfuse the Windows front is not tested, which says how to mend it, and is a failure in CI.
+func TestSkipForLibfuseFailsInCI(t *testing.T) {
+	for _, ci := range []bool{false, true} {
+		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := newTotals(out, ci)
+		n.skip(windowsFront+" through libfuse", "needs libfuse 3 and a compiler: apt-get install libfuse3-dev gcc\n")
+		if ci != (n.failed == 1) || ci == (len(n.skips) == 1) {
+			t.Errorf("CI %v: %d failed, skips %q", ci, n.failed, n.skips)
+		}
+		if !ci && !strings.Contains(n.skips[0], "apt-get install libfuse3-dev") {
+			t.Errorf("%q does not say how to mend it", n.skips[0])
+		}
+		out.Close()
+	}
+}
+
 func TestLastLine(t *testing.T) {
 	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
 	if err != nil {
