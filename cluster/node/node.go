@@ -1,7 +1,7 @@
 // Package node assembles one peer: it opens what the data directory holds, joins the parts by their interfaces, and
 // runs them until it is told to stop.
 //
-//	            mount/fuse ── vfs ──┬── coherence.Driver ── views of the local replica
+//	     mount/fuse, winfsp ── vfs ──┬── coherence.Driver ── views of the local replica
 //	                                ├── log: raft.Group ── state.Machine ── meta.Part ── kv/badger
 //	                                └── data: pool ──┬── segment (here)
 //	                                                 └── remote (other peers)

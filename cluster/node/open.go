@@ -30,7 +30,6 @@ import (
 	"dfs/fs/delegate"
 	"dfs/fs/delegate/journal"
 	"dfs/fs/meta"
-	"dfs/fs/mount/fuse"
 	"dfs/fs/repair"
 	"dfs/fs/vfs"
 	"dfs/net/peer"
@@ -101,7 +100,7 @@ type Node struct {
 	remotes  map[cluster.PeerID]blockstore.Store
 	fail     context.CancelCauseFunc         // ends Run; nil before
 	readmits map[cluster.PeerID]*readmission // on the leader
-	server   *fuse.Server
+	server   front
 }
 
 // Open opens what the data directory holds, or makes it: a place in the cluster the token names, or a cluster of its own. It

@@ -11,7 +11,6 @@ import (
 	"dfs/cluster/identity"
 	"dfs/cluster/state"
 	"dfs/fs/meta"
-	"dfs/fs/mount/fuse"
 )
 
 const (
@@ -235,21 +234,6 @@ func (n *Node) create(ctx context.Context) error {
 		return err
 	}
 	return n.markParts()
-}
-
-// mount makes the drive appear.
-func (n *Node) mount(ctx context.Context) (*fuse.Server, error) {
-	s, err := fuse.Mount(ctx, n.cfg.Mount, n.fs, fuse.Options{
-		Source: n.cfg.Data, AllowOther: n.cfg.AllowOther, NoEpoch: n.cfg.OldKernel, Guard: n.cfg.Guard, Log: n.log,
-	})
-	if err != nil {
-		return nil, err
-	}
-	n.driver.Attach(s, s.Epoch(), s.Guard())
-	n.mu.Lock()
-	n.server = s
-	n.mu.Unlock()
-	return s, nil
 }
 
 // flushAll ends the files' goroutines, which flushes what is dirty.

@@ -4,11 +4,11 @@ package main
 
 import (
 	"io/fs"
-	"os"
-	"path/filepath"
 	"runtime"
 
+	"dfs/cluster/fault"
 	"dfs/cmd/internal/cli"
+	"dfs/fs/mount"
 )
 
 func tooOpen(fs.FileInfo) bool { return false }
@@ -17,12 +17,10 @@ func checkFUSE() finding {
 	if runtime.GOOS != "windows" {
 		return bad("fuse", "dfsd up --no-mount", "mounting needs Linux or Windows")
 	}
-	for _, root := range []string{os.Getenv("ProgramFiles(x86)"), os.Getenv("ProgramFiles")} {
-		if _, err := os.Stat(filepath.Join(root, "WinFsp", "bin")); root != "" && err == nil {
-			return good("winfsp", "installed in %s", root)
-		}
+	if err := mount.Ready(); err != nil {
+		return bad("winfsp", fault.NextStep(err), "%v", fault.Plain(err))
 	}
-	return bad("winfsp", "winget install WinFsp.WinFsp, or --no-mount", "WinFsp is not installed")
+	return good("winfsp", "installed")
 }
 
 func checkMounts() finding { return good("mounts", "they end with their daemon here") }
@@ -35,4 +33,9 @@ func checkFiles() finding { return good("files", "no limit known") }
 
 func checkClock() finding { return good("clock", "runs") }
 
-func checkPoint(point string) finding { return good("mount", "%s", point) }
+func checkPoint(point string) finding {
+	if err := mount.Check(point); err != nil {
+		return bad("mount", fault.NextStep(err), "%v", fault.Plain(err))
+	}
+	return good("mount", "%s is free", point)
+}

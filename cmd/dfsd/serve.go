@@ -20,6 +20,7 @@ import (
 	"dfs/cluster/admin"
 	"dfs/cluster/fault"
 	"dfs/cmd/internal/cli"
+	"dfs/fs/mount"
 )
 
 const (
@@ -180,7 +181,7 @@ func clearMount(cfg cli.Config, log *slog.Logger) error {
 	if _, err := os.Lstat(cfg.Mount); err == nil {
 		return nil // whatever it is: the peer looks at it
 	}
-	if err := os.MkdirAll(cfg.Mount, 0o755); err != nil {
+	if err := mount.Make(cfg.Mount); err != nil {
 		return cli.Hint(fault.New("mount point", fault.Permission, "%s cannot be made: %v", cfg.Mount, err), "choose another --mount")
 	}
 	return nil

@@ -59,3 +59,13 @@ func TestCheck(t *testing.T) {
 		t.Errorf("an empty directory: %v", err)
 	}
 }
+
+func TestLetter(t *testing.T) {
+	for point, want := range map[string]string{
+		"X:": "X:", "x:": "X:", `z:\`: "Z:", "q:/": "Q:", "": "", "X": "", "7:": "", "XY:": "", "/x": "", `X:\drive`: "", "[:": "",
+	} {
+		if got, ok := Letter(point); got != want || ok != (want != "") {
+			t.Errorf("%q is %q, %v; want %q", point, got, ok, want)
+		}
+	}
+}

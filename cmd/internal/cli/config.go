@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"dfs/cluster/fault"
+	"dfs/fs/mount"
 )
 
 // Config is what one peer is told, all of it resolved. It travels as JSON from `dfsd up` to the daemon it starts.
@@ -196,7 +197,7 @@ func Resolve(data string, f *pflag.FlagSet, env Env) (Config, map[string]string,
 		}
 	}
 	if m := given["mount"]; m != "" {
-		if given["mount"], err = filepath.Abs(m); err != nil {
+		if given["mount"], err = absMount(m); err != nil {
 			return c, nil, fault.Because("mount", fault.Invalid, err)
 		}
 	}
@@ -239,15 +240,35 @@ func Resolve(data string, f *pflag.FlagSet, env Env) (Config, map[string]string,
 	if c.NoMount {
 		c.Mount = ""
 	} else if c.Mount != "" {
-		if !filepath.IsAbs(c.Mount) {
-			c.Mount = filepath.Join(data, c.Mount) // from a file
-		}
 		if !utf8.ValidString(c.Mount) {
 			return c, nil, Hint(fault.New("mount", fault.Invalid, "%q is not UTF-8", c.Mount), "choose another --mount")
+		}
+		if letter, ok := driveLetter(c.Mount); ok {
+			c.Mount = letter
+			return c, keep, nil
+		}
+		if !filepath.IsAbs(c.Mount) {
+			c.Mount = filepath.Join(data, c.Mount) // from a file
 		}
 		c.Mount = RealMount(c.Mount)
 	}
 	return c, keep, nil
+}
+
+// absMount makes a mount point absolute; a drive letter is so by itself.
+func absMount(point string) (string, error) {
+	if letter, ok := driveLetter(point); ok {
+		return letter, nil
+	}
+	return filepath.Abs(point)
+}
+
+// driveLetter is mount.Letter where there are drive letters.
+func driveLetter(point string) (string, bool) {
+	if runtime.GOOS != "windows" {
+		return "", false
+	}
+	return mount.Letter(point)
 }
 
 func hostName() string {

@@ -148,6 +148,9 @@ func (s *Server) Point() string { return s.point }
 // Epoch says that all names can be forgotten at once: the Windows kernel keeps none.
 func (s *Server) Epoch() bool { return true }
 
+// Guard says that nothing outlasts a lease here, for the kernel keeps nothing.
+func (s *Server) Guard() coherence.Guard { return nil }
+
 // Inodes returns how many inodes are known by a path.
 func (s *Server) Inodes() int { return s.tree.seen.len() }
 

@@ -27,6 +27,7 @@ func (*Server) Run(context.Context) error               { return unsupported() }
 func (*Server) Unmount() error                          { return unsupported() }
 func (*Server) Point() string                           { return "" }
 func (*Server) Epoch() bool                             { return false }
+func (*Server) Guard() coherence.Guard                  { return nil }
 func (*Server) Inodes() int                             { return 0 }
 func (*Server) Has(meta.Ino) bool                       { return false }
 func (*Server) InvalAttrNow(meta.Ino) bool              { return false }
