@@ -49,10 +49,12 @@ else
 	DFS_SOAK=1 $(GO) test -count=1 -timeout 30m -v -run '^TestSim$$' ./fs/coherence/sim
 endif
 
-windows: ## vet and build everything for Windows
+windows: ## vet and build everything for Windows, amd64 and arm64
 	GOOS=windows CGO_ENABLED=0 $(GO) vet ./...
 	@mkdir -p $(BIN)/windows
 	GOOS=windows CGO_ENABLED=0 $(GO) build -o $(BIN)/windows/ ./cmd/dfsd ./cmd/dfsplane ./cmd/dfsctl
+	@mkdir -p $(BIN)/windows-arm64
+	GOOS=windows GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o $(BIN)/windows-arm64/ ./cmd/dfsd ./cmd/dfsplane ./cmd/dfsctl
 
 clean: ## remove bin/ (data of `make run` in run/ stays)
 	rm -rf $(BIN)

@@ -52,7 +52,7 @@ type setting struct {
 
 // settings of `dfsd up` and `dfsd join`, besides --data.
 var settings = []setting{
-	{name: "mount", usage: "where to mount the drive", set: func(c *Config, s string) error { c.Mount = s; return nil }},
+	{name: "mount", usage: "where to mount the drive (on Windows a letter: X:)", set: func(c *Config, s string) error { c.Mount = s; return nil }},
 	{name: "no-mount", flag: true, usage: "mount nothing, only serve the others", set: toBool(func(c *Config) *bool { return &c.NoMount })},
 	{name: "name", usage: "this peer's name (default: the host's)", set: func(c *Config, s string) error { c.Name = s; return checkName(s) }},
 	{name: "listen", text: ":9001", usage: "HOST:PORT of peer transport and gossip", set: toAddress(false, func(c *Config) *string { return &c.Listen })},

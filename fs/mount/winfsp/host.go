@@ -13,8 +13,7 @@ import (
 	"dfs/fs/vfs"
 )
 
-// host is a tree as cgofuse calls it: results are zero, or an error's number made negative. What is not here (extended attributes)
-// answers ENOSYS.
+// host is a tree as cgofuse calls it: results are zero, or an error's number made negative.
 type host struct {
 	fuse.FileSystemBase
 	*tree

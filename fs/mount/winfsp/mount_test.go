@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"dfs/fs/fstest"
 	"dfs/fs/meta"
 	"dfs/fs/mount"
@@ -176,5 +178,37 @@ func TestLibfuseArguments(t *testing.T) {
 	}
 	if args := o.arguments(true); !slices.Contains(args, "volname="+o.Label) || !slices.Contains(args, "FileInfoTimeout=0") {
 		t.Errorf("%q", args)
+	}
+}
+
+func TestLibfuseXattrs(t *testing.T) {
+	s, _ := mounted(t, Options{})
+	f := filepath.Join(s.Point(), "f")
+	if err := os.WriteFile(f, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{"user.one": "1", "user.two": ""} {
+		if err := unix.Setxattr(f, name, []byte(value), unix.XATTR_CREATE); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Setxattr(f, name, nil, unix.XATTR_CREATE); err != unix.EEXIST {
+			t.Errorf("create %s again: %v", name, err)
+		}
+	}
+	b := make([]byte, 100)
+	if n, err := unix.Getxattr(f, "user.one", b); err != nil || string(b[:n]) != "1" {
+		t.Errorf("user.one is %q, %v", b[:n], err)
+	}
+	if n, err := unix.Listxattr(f, b); err != nil || !slices.Contains(strings.Split(string(b[:n]), "\x00"), "user.two") {
+		t.Errorf("listed %q, %v", b[:n], err)
+	}
+	if _, err := unix.Listxattr(f, b[:3]); err != unix.ERANGE {
+		t.Errorf("a list without room: %v", err)
+	}
+	if err := unix.Removexattr(f, "user.one"); err != nil {
+		t.Error(err)
+	}
+	if _, err := unix.Getxattr(f, "user.one", b); err != unix.ENODATA {
+		t.Errorf("removed: %v", err)
 	}
 }

@@ -69,8 +69,12 @@ func Mount(ctx context.Context, point string, fs *vfs.FS, o Options) (*Server, e
 		return s, nil
 	case <-s.ended:
 	case <-ctx.Done():
-		s.fuse.Unmount()
-		<-s.ended
+		select {
+		case <-up: // before that there is nothing to unmount
+			_ = s.Unmount()
+			<-s.ended
+		case <-s.ended:
+		}
 	}
 	giveUp()
 	if s.err == nil {

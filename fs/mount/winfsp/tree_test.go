@@ -231,6 +231,18 @@ func TestAttributesOfOpenFiles(t *testing.T) {
 	}
 }
 
+// WinFsp asks at its start: that the root is no link says that there are links, that "/." is nothing says that we do not follow them.
+func TestWhatWinFspAsksFirst(t *testing.T) {
+	f := newForest(t, true)
+	_, err := f.readlink("/")
+	f.want("readlink of the root", err, fault.Invalid)
+	_, err = f.stat("/.", noHandle)
+	f.want("stat of the root's dot", err, fault.NotExist)
+	if st, err := f.stat("/", noHandle); err != nil || st.Type != meta.Dir || st.Btime == 0 {
+		t.Fatalf("%+v, %v", st, err)
+	}
+}
+
 func TestLinksAndSpecialFiles(t *testing.T) {
 	f := newForest(t, true)
 	f.write("/One", "text")
