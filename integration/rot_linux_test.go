@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -270,16 +271,23 @@ func below(t *testing.T, p *harness.Peer, folder, pattern string) (list []string
 	return list
 }
 
-// rot flips bits all over a file: many in a small one, and in a large one in its first mebibyte, where there is something.
+// rot flips bits all over what is written in a file: many in a small one, and in a large one in its first mebibyte. Room that was made
+// beforehand, as in the log, holds zeros.
 func rot(t *testing.T, rng *rand.Rand, path string, flips int) {
 	t.Helper()
-	info, err := os.Stat(path)
+	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer f.Close()
+	head, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := len(bytes.TrimRight(head, "\x00"))
 	for range flips {
-		if n := min(info.Size(), 1<<20); n > 0 {
-			flipAt(t, path, rng.Int64N(n), uint(rng.IntN(8)))
+		if written > 0 {
+			flipAt(t, path, rng.Int64N(int64(written)), uint(rng.IntN(8)))
 		}
 	}
 }
