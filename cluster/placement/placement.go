@@ -28,7 +28,7 @@ type Wish struct {
 type Name string
 
 const (
-	Balanced      Name = "balanced"       // stored share and latency both
+	Balanced      Name = "balanced"       // stored share and latency both; one copy here while this peer is not a tenth fuller than others
 	LeastStored   Name = "least-stored"   // (stored + in flight) / capacity, as reported by the owner
 	LowestLatency Name = "lowest-latency" // EWMA of acknowledged block writes
 	LocalFirst    Name = "local-first"    // one copy here, the others balanced

@@ -237,6 +237,7 @@ func TestWritersAtOnceSpread(t *testing.T) {
 		fast := healthy(1)
 		fast.Latency = 900 * time.Microsecond
 		v, p := view(fast, healthy(2), healthy(3), healthy(4), healthy(5)), For(name, rng(3))
+		v.Self = cluster.PeerID{} // the writers' own peers are others
 		for range 100 {
 			v.Find(pick(t, p, v, 1)[0]).InFlight += 4 << 20
 		}
@@ -245,5 +246,34 @@ func TestWritersAtOnceSpread(t *testing.T) {
 				t.Errorf("%s: %d of 100 extents on one of 5 peers", name, n)
 			}
 		}
+	}
+}
+
+// TestACopyHereUntilThisPeerIsFuller: what is written here has one of two copies here, though much is on its way, until this peer is a tenth
+// fuller than the others. Copies that are made later need not be here.
+func TestACopyHereUntilThisPeerIsFuller(t *testing.T) {
+	here := func(p Policy, stored int64, inFlight int64) (n int) {
+		self := healthy(1)
+		self.Stored, self.InFlight = stored, inFlight
+		v := view(self, healthy(2), healthy(3))
+		for range 100 {
+			if slices.Contains(pick(t, p, v, 2), self.ID) {
+				n++
+			}
+		}
+		return n
+	}
+	balanced := For(Balanced, rng(5))
+	for _, c := range []struct {
+		stored, inFlight int64
+		all              bool
+	}{{0, 0, true}, {0, 1 << 20, true}, {9 * gib, 0, true}, {11 * gib, 0, false}} {
+		if n := here(balanced, c.stored, c.inFlight); (n == 100) != c.all {
+			t.Errorf("with %d bytes more here, %d of them on their way, %d of 100 are here", c.stored, c.inFlight, n)
+		}
+	}
+	later := New(Options{Name: Balanced, Have: []cluster.PeerID{id(9)}}, rng(5))
+	if n := here(later, gib, 0); n == 100 {
+		t.Error("what repair copies is always here")
 	}
 }

@@ -13,6 +13,9 @@ const (
 	// latencyWeight is what latency may add to a stored share in Balanced: a peer that is far slower than the
 	// others is taken to be up to this much fuller than it is.
 	latencyWeight = 0.25
+	// localWeight is what this peer is taken to be emptier than it is for a new extent, in Balanced: a copy here costs no network, neither
+	// now nor when its writer reads it. So this peer gets one copy of what is written here until it is a tenth fuller than others.
+	localWeight = 0.1
 )
 
 // scorer returns p's score function over v; lower is better. It looks at v once, for the usual latency.
@@ -26,7 +29,11 @@ func (p *policy) scorer(v *cluster.View) func(*cluster.Peer) float64 {
 	}
 	return func(peer *cluster.Peer) float64 {
 		wait := expected(peer, usual).Seconds()
-		return share(peer) + latencyWeight*wait/(wait+usual.Seconds())
+		score := share(peer) + latencyWeight*wait/(wait+usual.Seconds())
+		if len(p.Have) == 0 && peer.ID == v.Self {
+			score -= localWeight
+		}
+		return score
 	}
 }
 
