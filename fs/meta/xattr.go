@@ -273,6 +273,9 @@ func (a *apply) inheritACL(dir, n *node, mode uint32) error {
 	return a.putXattr(n, DefaultACL, value, 0, false)
 }
 
+// errNoXattr is made once: it is the answer that is given most.
+var errNoXattr = fault.New("extended attribute", fault.NotExist, "there is none of that name")
+
 // Xattr returns an extended attribute. fault.NotExist.
 func (v *Image) Xattr(ino Ino, name string) ([]byte, error) {
 	n, err := v.Stat(ino)
@@ -281,7 +284,7 @@ func (v *Image) Xattr(ino Ino, name string) ([]byte, error) {
 	}
 	value, there, err := getXattr(v.r, &n, name)
 	if err == nil && !there {
-		err = fault.New("extended attribute", fault.NotExist, "%q", name)
+		err = errNoXattr
 	}
 	return value, err
 }

@@ -23,6 +23,8 @@
 // on the close's Commit. In a directory that is this mount's alone it stays its own, and close leaves the flush to the background
 // (late.go): a tenth of a second later, or when somebody looks. Until then its bytes are in the journal (keep.go).
 //
+// Extended attributes and ACLs are read like attributes and set by ops of their own (xattr.go).
+//
 // Locks, outer first; no lock is held across a call to Store, Blocks or Coherence:
 //
 //	node.turn             a one-slot channel, not a mutex: order of flushes and truncations of one file, held while they run

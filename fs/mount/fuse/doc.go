@@ -12,6 +12,12 @@
 // invalidated or the file is opened anew. Answers about what it knows already and takes without asking whether they are overtaken
 // (LINK, SETATTR) carry attributes with validity 0.
 //
+// Access is checked by the kernel, ACLs included (FUSE_POSIX_ACL); what becomes of modes, ACLs and privileges is decided in fs/meta. ACLs
+// have no validity: the kernel asks for one that it does not have, uses it for access only while the attributes are valid, and forgets
+// it with them, at INVAL_INODE and at every refresh. An answer that may not be kept is therefore followed by an INVAL_INODE. A
+// program's capabilities it asks for before the first write after each refresh, which is one request for a new file. That cannot be
+// helped: the protocol has no word for "has none".
+//
 // Only blocking lock waits obey INTERRUPT. Go's own scheduler sends signals to Go programs all the time, and a close that
 // fails because of one would be a lie.
 package fuse
