@@ -47,6 +47,7 @@ type Node interface {
 
 	Membership
 	Integrity
+	Locking
 
 	// Metrics returns the peer's figures at this moment.
 	Metrics() []Metric

@@ -77,6 +77,10 @@ func (c *Client) Wait(ctx context.Context, what, path string, timeout time.Durat
 	return c.ask(ctx, "wait", question{Text: what, Path: Path(path), Timeout: timeout}, nil)
 }
 
+func (c *Client) Locks(ctx context.Context, path string) (l Locks, err error) {
+	return l, c.ask(ctx, "locks", question{Path: Path(path)}, &l)
+}
+
 func (c *Client) Unmount(ctx context.Context) error { return c.ask(ctx, "unmount", question{}, nil) }
 
 func (c *Client) Leave(ctx context.Context) error { return c.ask(ctx, "leave", question{}, nil) }

@@ -80,6 +80,7 @@ func (c *control) verbs() map[string]func(context.Context, question) (any, error
 		"fsck": func(ctx context.Context, q question) (any, error) {
 			return stamped(n.Fsck(ctx, string(q.Path), q.Quick))
 		},
+		"locks":   func(ctx context.Context, q question) (any, error) { return stamped(n.Locks(ctx, string(q.Path))) },
 		"events":  func(ctx context.Context, q question) (any, error) { return stamped(n.Events(ctx, q.After)) },
 		"unmount": func(ctx context.Context, _ question) (any, error) { return nil, n.Unmount(ctx) },
 		"leave":   func(ctx context.Context, _ question) (any, error) { return nil, n.Leave(ctx) },
@@ -113,6 +114,11 @@ func stamped[T any](doc T, err error) (any, error) {
 		d.Schema = Schema
 		for i := range d.Damaged {
 			d.Damaged[i].Name = oddBytes(d.Damaged[i].Path)
+		}
+	case *Locks:
+		d.Schema = Schema
+		for i := range d.Files {
+			d.Files[i].Name = oddBytes(d.Files[i].Path)
 		}
 	case *Events:
 	case *Removal:

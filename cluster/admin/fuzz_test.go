@@ -50,4 +50,5 @@ func (nobody) Leave(context.Context) error                               { retur
 func (nobody) Scrub(context.Context, string) (Scrub, error)              { return Scrub{}, nil }
 func (nobody) Fsck(context.Context, string, bool) (Fsck, error)          { return Fsck{}, nil }
 func (nobody) Events(context.Context, uint64) (Events, error)            { return Events{}, nil }
+func (nobody) Locks(context.Context, string) (Locks, error)              { return Locks{}, nil }
 func (nobody) Metrics() []Metric                                         { return nil }

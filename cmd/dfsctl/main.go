@@ -46,7 +46,7 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 refused, 5 timed out, 6 degr
 	}
 	c.PersistentFlags().String("data", "", "data directory of the peer to ask (default: the user's)")
 	c.PersistentFlags().BoolVar(&x.json, "json", false, "print JSON")
-	return cli.Group(c, x.status(), x.wait(), x.where(), x.stat(), x.peer(), x.layout(), x.token(), x.scrub(), x.repair(), x.fsck(), x.events(), x.sim())
+	return cli.Group(c, x.status(), x.wait(), x.where(), x.stat(), x.peer(), x.layout(), x.token(), x.lock(), x.scrub(), x.repair(), x.fsck(), x.events(), x.sim())
 }
 
 // client returns the client for the peer that --data or the default selects.

@@ -36,15 +36,21 @@ func (x *ctl) where() *cobra.Command {
 		if x.json {
 			return x.answer(c, doc, nil)
 		}
-		names := map[string]string{}
-		if st, err := client.Status(c.Context()); err == nil { // without it ids stand for names
-			for _, p := range st.Peers {
-				names[p.ID] = p.Name
-			}
-		}
+		names := namesOf(c, client)
 		return x.answer(c, doc, func(w io.Writer) { whereText(w, doc, names) })
 	}
 	return c
+}
+
+// namesOf returns the members' names by id. Where they are not to be had, ids stand for names.
+func namesOf(c *cobra.Command, client *admin.Client) map[string]string {
+	names := map[string]string{}
+	if st, err := client.Status(c.Context()); err == nil {
+		for _, p := range st.Peers {
+			names[p.ID] = p.Name
+		}
+	}
+	return names
 }
 
 func whereText(w io.Writer, doc admin.Where, names map[string]string) {

@@ -182,6 +182,21 @@ func (f *Fake) Fsck(_ context.Context, path string, _ bool) (admin.Fsck, error) 
 	return admin.Fsck{Path: path, Files: 1, Extents: 1, Bytes: 512, Damaged: slices.Clone(f.damaged)}, nil
 }
 
+// Locks returns a lock that is held and one that is waited for, on File.
+func (f *Fake) Locks(_ context.Context, path string) (admin.Locks, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if path != "" {
+		if err := f.find("locks", path); err != nil {
+			return admin.Locks{}, err
+		}
+	}
+	id := f.status.Self.ID
+	return admin.Locks{Files: []admin.LockedFile{{Path: path, Ino: 2,
+		Held:    []admin.Lock{{Kind: admin.LockRange, Mode: admin.LockExcl, Offset: 10, Length: 5, Peer: id, PID: 42, Session: "1"}},
+		Waiting: []admin.Lock{{Kind: admin.LockRange, Mode: admin.LockShared, Peer: id, PID: 43, Session: "1"}}}}}, nil
+}
+
 func (f *Fake) Events(_ context.Context, after uint64) (admin.Events, error) {
 	e := admin.Events{Next: 1, Events: []admin.Event{{Seq: 1, Time: time.Unix(1, 0).UTC(), Kind: "replica rotten", Text: "2 blocks"}}}
 	if after >= 1 {
