@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -161,13 +162,16 @@ func Main(args []string) error {
 		return fault.Because("guard", fault.Invalid, err)
 	}
 	_ = os.WriteFile("/proc/self/comm", []byte(name), 0) // for people only
+	// Who ends a service asks all of its processes to end. This one goes last.
+	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	if _, err := unix.Write(lifeFD, []byte{1}); err != nil {
 		return fault.Because("guard", fault.Invalid, err)
 	}
 	return fault.Wrap("guard", watch(leaseIn(page)))
 }
 
-// watch expires the mount's names when it is time to, until the daemon has ended or the mount has gone.
+// watch expires the mount's names when it is time to, until the mount has gone or the daemon has ended, and then once more: a kernel whose
+// daemon is gone answers what it can all the same.
 func watch(lease *atomic.Int64) error {
 	for {
 		now, err := boottime()
@@ -182,8 +186,13 @@ func watch(lease *atomic.Int64) error {
 				return err
 			}
 		}
-		if over, err := sleep(wait); over || err != nil {
+		over, err := sleep(wait)
+		if err != nil {
 			return err
+		}
+		if over {
+			_ = expireEpoch() // fails where the mount has gone
+			return nil
 		}
 	}
 }

@@ -107,6 +107,9 @@ func TestAGuardEndsWithTheDaemon(t *testing.T) {
 		t.Fatal("it is still there")
 	}
 	unix.Close(fd)
+	if !expired(time.Minute) {
+		t.Fatal("names outlived the daemon")
+	}
 	if began := time.Now(); expired(time.Minute) || time.Since(began) > 30*time.Second {
 		t.Fatal("its process still has the device")
 	}
