@@ -141,6 +141,7 @@ func (d *Driver) Epoch(ok bool) {
 	if d.epoch != ok {
 		d.epoch = ok
 		d.mount.EpochOK(ok, max(d.until, d.kept, d.o.Now()))
+		d.watched()
 	}
 }
 
@@ -320,7 +321,13 @@ func (d *Driver) forget(k Kernel, epoch bool) []meta.Ino {
 		d.expire(k)
 	}
 	inos := k.Remembered()
+	var late []meta.Ino // on their way to being known: nothing else waits for them
 	for _, ino := range inos {
+		if !k.InvalAttrNow(ino) {
+			late = append(late, ino)
+		}
+	}
+	for _, ino := range late {
 		if err := k.InvalInode(ino, -1, 0); err != nil {
 			d.o.Log.Warn("kernel refused an invalidation", "ino", ino, "err", err)
 		}
@@ -334,9 +341,9 @@ func (d *Driver) expire(k Kernel) {
 	}
 }
 
-// beware takes back what outlasts a lease that is about to end: names, as the guard does too, and the attributes of what is open, which
-// no name leads to any more. Nothing that outlasts it is given from then on.
-func (d *Driver) beware() {
+// beware takes back what outlasts a lease that is about to end: names, as the guard does too, and attributes, for to what is open, or
+// somebody's working directory, no name needs to lead any more. Nothing that outlasts it is given from then on.
+func (d *Driver) beware(senders *sync.WaitGroup) {
 	d.mu.Lock()
 	k, now := d.kernel, d.o.Now()
 	due := d.guard != nil && d.held && now < d.kept && d.wary != d.until && now >= d.until-GuardMargin
@@ -348,11 +355,19 @@ func (d *Driver) beware() {
 		return
 	}
 	d.expire(k)
-	if d.o.Open != nil {
-		for _, ino := range d.o.Open() {
-			k.InvalAttrNow(ino) // what is on its way to being known was read a moment ago: dropCaches sees to it
+	told := map[meta.Ino]bool{}
+	tell := func(inos []meta.Ino) {
+		for _, ino := range inos {
+			if !told[ino] {
+				told[ino] = true
+				k.InvalAttrNow(ino) // what is on its way to being known was read a moment ago: dropCaches sees to it
+			}
 		}
 	}
+	if d.o.Open != nil {
+		tell(d.o.Open())
+	}
+	senders.Go(func() { tell(k.Remembered()) }) // there may be many, and Run has to see the lease's end
 }
 
 // unguarded notices that the guard has gone: what outlasts the lease is taken back, and nothing more of the kind is given.
@@ -369,7 +384,7 @@ func (d *Driver) unguarded() {
 		return
 	}
 	d.mu.Lock()
-	d.guard = nil
+	d.guard, d.again = nil, d.o.Now()+guardLater
 	d.mu.Unlock()
 	d.o.Log.Warn("the guard of the mount has gone: what the kernel keeps, it keeps for a lease's length")
 	d.forget(k, true)
@@ -379,6 +394,7 @@ func (d *Driver) unguarded() {
 func (d *Driver) ForgetAll() {
 	d.mu.Lock()
 	k, epoch := d.kernel, d.epoch
+	d.again = d.o.Now() + guardLater
 	d.mu.Unlock()
 	if k != nil {
 		d.forget(k, epoch)
@@ -658,7 +674,7 @@ func (d *Driver) Run(ctx context.Context) error {
 		case <-tick.C:
 			d.watch()
 			d.unguarded()
-			d.beware()
+			d.beware(&senders)
 			d.dropAgain()
 		}
 		d.hurryUp()
@@ -789,8 +805,8 @@ func (d *Driver) dropCaches(senders *sync.WaitGroup) bool {
 	}
 	d.mu.Lock()
 	d.drop, d.stale, d.due = false, false, nil
-	if now := d.o.Now(); now < d.kept {
-		d.again = now + guardLater
+	if d.kept > 0 { // however long ago: an answer in the hands of a process that was stopped lasts from when it lands
+		d.again = d.o.Now() + guardLater
 	}
 	d.mount.Dropped()
 	d.mu.Unlock()
@@ -799,7 +815,7 @@ func (d *Driver) dropCaches(senders *sync.WaitGroup) bool {
 	return true
 }
 
-// dropAgain drops names and attributes once more, a while after the lease was lost: an answer that was longer on its way than DeliverySlack, and
+// dropAgain drops names and attributes once more, a while after they were dropped: an answer that was longer on its way than DeliverySlack, and
 // outlasts the lease, has landed by then.
 func (d *Driver) dropAgain() {
 	d.mu.Lock()

@@ -30,12 +30,10 @@ type Guard interface {
 	Gone() <-chan struct{}
 }
 
-// Times between a guard's acts once it has begun: answers that were in the daemon's hands may reach the kernel in between.
 const (
-	guardAgain = 50 * time.Millisecond
-	guardLater = time.Second
-	guardSoon  = 2 * time.Second // after the lease's end, for which guardAgain is right
-	guardIdle  = 250 * time.Millisecond
+	guardAgain = 50 * time.Millisecond  // between a guard's acts once it has begun: answers that were in the daemon's hands may reach the kernel in between
+	guardIdle  = 100 * time.Millisecond // between its looks for a lease; less than GuardMargin, or it could sleep through the end of one
+	guardLater = time.Second            // by then whatever was on its way to the kernel has landed
 )
 
 // GuardDue says what a guard does now, given when the newest lease it was told of ends (0: none yet): whether it has the kernel forget all names,
@@ -46,8 +44,6 @@ func GuardDue(now, lease time.Duration) (expire bool, wait time.Duration) {
 		return false, guardIdle
 	case now < begin:
 		return false, begin - now
-	case now > lease+guardSoon:
-		return true, guardLater
 	default:
 		return true, guardAgain
 	}

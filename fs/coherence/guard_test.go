@@ -24,13 +24,25 @@ func TestGuardDue(t *testing.T) {
 		{"a lease runs", begin - time.Second, lease, false, time.Second},
 		{"it is about to end", begin, lease, true, guardAgain},
 		{"it has ended", lease + time.Millisecond, lease, true, guardAgain},
-		{"a while ago", lease + guardSoon + 1, lease, true, guardLater},
-		{"what outlasted it may still be on its way", lease + GuardedValidity, lease, true, guardLater},
+		{"what outlasted it may still be on its way", lease + GuardedValidity, lease, true, guardAgain},
 		{"all of it is over", lease + GuardedValidity + guardLater + 1, lease, false, guardIdle},
 	} {
 		if expire, wait := GuardDue(c.now, c.lease); expire != c.expire || wait != c.wait {
 			t.Errorf("%s: %v, %v", c.what, expire, wait)
 		}
+	}
+}
+
+// Whenever a new lease begins, the guard looks again before anything that outlasts it could be given too late.
+func TestAGuardSleepsThroughNoLease(t *testing.T) {
+	const lease = time.Hour
+	for now := lease - GuardMargin; now < lease+2*GuardedValidity; now += poll {
+		if _, wait := GuardDue(now, lease); wait >= GuardMargin {
+			t.Fatalf("%v after a lease it sleeps for %v", now-lease, wait)
+		}
+	}
+	if _, wait := GuardDue(lease, 0); wait >= GuardMargin {
+		t.Fatalf("before the first lease it sleeps for %v", wait)
 	}
 }
 
@@ -116,6 +128,52 @@ func TestWhatOutlastsALeaseIsTakenBackInTime(t *testing.T) {
 	})
 }
 
+// A working directory is reached without a name, as what is open is, and nobody knows of it but the kernel.
+func TestAttributesOfWhatIsNotOpenAreTakenBackToo(t *testing.T) {
+	guarded(t, func(b *bench, _ *guard) {
+		b.k.knows = []meta.Ino{fileF, dirD}
+		b.lease(time.Second)
+		time.Sleep(time.Second - GuardMargin + poll)
+		synctest.Wait()
+		if told := b.k.heard(); !slices.Equal(told, []string{"epoch", "attr 11", "attr 10"}) {
+			t.Fatalf("before the lease's end: %q", told)
+		}
+	})
+}
+
+// What the kernel is about to be given does not keep the rest from being taken back.
+func TestAnAnswerOnItsWayHoldsUpNoOther(t *testing.T) {
+	guarded(t, func(b *bench, _ *guard) {
+		b.k.knows = []meta.Ino{fileF, dirD}
+		b.k.stuck["attr 11"] = make(chan struct{})
+		b.lease(time.Second)
+		time.Sleep(time.Second + poll)
+		synctest.Wait()
+		if told := b.k.heard(); !slices.Equal(told, []string{"epoch", "attr 10", "epoch", "attr 10", "attr 11"}) {
+			t.Errorf("told %q", told)
+		}
+		close(b.k.stuck["attr 11"])
+	})
+}
+
+// A process that was stopped with an answer in its hands gives it when it goes on, and it lasts from then.
+func TestWhatASleeperHasInItsHandsIsTakenBack(t *testing.T) {
+	guarded(t, func(b *bench, _ *guard) {
+		b.lease(time.Second)
+		b.away.Add(int64(3 * GuardedValidity))
+		time.Sleep(DeliverySlack + 2*poll)
+		synctest.Wait()
+		if b.k.heard(); b.rejoins != 1 {
+			t.Fatalf("it asked for %d leases", b.rejoins)
+		}
+		time.Sleep(guardLater + poll)
+		synctest.Wait()
+		if told := b.k.heard(); !slices.Equal(told, []string{"epoch", "attr 11"}) {
+			t.Fatalf("a while after it: %q", told)
+		}
+	})
+}
+
 func TestWithoutItsGuardAMountKeepsNothingLong(t *testing.T) {
 	guarded(t, func(b *bench, g *guard) {
 		b.lease(time.Minute)
@@ -151,6 +209,10 @@ func TestAMountInsideEndsTheGuardsWork(t *testing.T) {
 		b.lease(time.Second)
 		if g.lease() != 0 {
 			t.Fatalf("still watches %v at %v", g.lease(), b.now())
+		}
+		b.Epoch(true)
+		if a := b.got(b.ask(Entry(dirD, "a"), 0)); a.valid != GuardedValidity || g.lease() != b.until {
+			t.Fatalf("valid for %v, and the guard watches %v of %v", a.valid, g.lease(), b.until)
 		}
 	})
 }
