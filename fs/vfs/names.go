@@ -39,16 +39,22 @@ func (f *FS) lookup(ctx context.Context, dir meta.Ino, name string, refs Refs) (
 	}
 }
 
-// made returns the entry for a new inode that is counted. The kernel takes such an answer's attributes as they are; but it has no other answer about
-// the inode yet, and is told of a change until it knows the inode, so that both may be kept where nobody else is at them.
+// made returns the entry for a new inode that is counted. The kernel takes such an answer's attributes as they are; but as long as the inode has no
+// other name it has no other answer about it, and is told of a change until it knows the inode, so that both may be kept where nobody else is at them.
 func (f *FS) made(dir meta.Ino, name string, st meta.Inode) Entry {
 	e := f.named(dir, name, st)
+	if e.EntryUntil == 0 {
+		return e
+	}
 	until, err := f.read(atOnce, coherence.Attr(st.Ino), func(v meta.View) (err error) {
 		st, err = v.Stat(st.Ino)
 		return err
 	})
 	if err == nil {
-		e.Inode, e.AttrUntil = st, until
+		e.Inode = st
+		if st.Type == meta.Dir || st.Nlink == 1 {
+			e.AttrUntil = until
+		}
 	}
 	return e
 }

@@ -104,6 +104,34 @@ func TestLookupCountsBeforeItReads(t *testing.T) {
 	}
 }
 
+// The kernel takes a new inode's attributes as they are, so they may be kept only where it cannot know the inode by another name.
+func TestWhatHasAnotherNameAtOnceIsNotKept(t *testing.T) {
+	d := fstest.NewDrive(t, vfs.Options{})
+	for what, other := range map[string]func(ino meta.Ino) meta.Op{
+		"alone":  nil,
+		"linked": func(ino meta.Ino) meta.Op { return meta.Link{Ino: ino, Dir: meta.Root, Name: "l", Time: 1} },
+		"renamed": func(meta.Ino) meta.Op {
+			return meta.Rename{OldDir: meta.Root, OldName: "renamed", NewDir: meta.Root, NewName: "r", Time: 1}
+		},
+	} {
+		c, refs := &leased{until: time.Minute}, counted{}
+		c.before = func(o coherence.Object) {
+			if o != coherence.Entry(meta.Root, what) || other == nil {
+				return
+			}
+			for ino := range refs {
+				_, err := d.Meta.Apply(bg, other(ino))
+				must(t, err)
+			}
+		}
+		e, _, err := under(d, c).Create(bg, vfs.Caller{}, meta.Root, what, 0o644, vfs.Mode{Write: true}, refs)
+		must(t, err)
+		if kept := e.AttrUntil != 0; kept != (other == nil) {
+			t.Errorf("%s: its attributes may be kept until %v", what, e.AttrUntil)
+		}
+	}
+}
+
 // Attributes in a listing are of the newest state, or not there, even if the listing is of an older one.
 func TestListingsCarryNoOldAttributes(t *testing.T) {
 	d := fstest.NewDrive(t, vfs.Options{})
