@@ -306,6 +306,34 @@ func TestStaleMount(t *testing.T) {
 	}
 }
 
+// TestNothingIsKeptBehindTheEnd: a kernel answers from its cache whatever has become of the connection, so names end with it.
+func TestNothingIsKeptBehindTheEnd(t *testing.T) {
+	s, other := cached(t, Options{})
+	if !s.Epoch() {
+		t.Skip("needs Linux 6.16")
+	}
+	writeFile(t, other, "f", "x")
+	inside, err := unix.Open(s.Point(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(inside)
+	look := func() error {
+		var st unix.Stat_t
+		return unix.Fstatat(inside, "f", &st, 0)
+	}
+	if err := errors.Join(look(), s.Unmount()); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(30 * time.Second) // half of what the kernel was told to keep it for
+	for look() == nil {
+		if time.Now().After(deadline) {
+			t.Fatal("the name outlives the connection")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // TestBusyUnmount: somebody who stays inside does not keep the daemon from ending.
 func TestBusyUnmount(t *testing.T) {
 	s, _ := mounted(t, Options{})

@@ -128,6 +128,11 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	stop()
 	looks.Wait()
+	if s.epoch { // who stays inside a mount that was cut off is told what its kernel knows, lease or not
+		if err := s.ExpireEpoch(); err != nil {
+			s.o.Log.Warn("names may be answered for a while after the mount's end", "err", err)
+		}
+	}
 	if s.guard != nil {
 		s.guard.Close()
 	}
