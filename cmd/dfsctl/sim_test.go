@@ -344,7 +344,34 @@ func TestSimStepsForwardAndBack(t *testing.T) {
 
 func TestSimComparesDisciplines(t *testing.T) {
 	code, out, errs := sim(t, "", "sched", "--exercise", "sched-sjf", "--compare")
-	if code != 0 || !strings.HasPrefix(out, "sjf waits least: 7\n") || !strings.Contains(out, "eevdf") {
+	if code != 0 || !strings.HasPrefix(out, "least mean waiting: 7, by sjf, srtf\n") || !strings.Contains(out, "THROUGHPUT") || !strings.Contains(out, "eevdf") {
 		t.Error(code, out, errs)
+	}
+	for answer, right := range map[string]bool{"sjf": true, "SRTF, sjf": true, "fcfs": false, "sjf fcfs": false, "": false} {
+		_, out, _ := sim(t, "", "sched", "--exercise", "sched-sjf", "--compare", "--answer", answer)
+		if strings.HasPrefix(out, "right") != right {
+			t.Errorf("%q: %s", answer, out)
+		}
+	}
+	if code, _, errs := sim(t, "", "sched", "--exercise", "sched-sjf", "--compare", "--step"); code != cli.Usage {
+		t.Error(code, errs)
+	}
+}
+
+// What decides the schedule stands in the question: without it nobody could answer.
+func TestSimQuizSaysWhatDecides(t *testing.T) {
+	for args, want := range map[string]string{
+		"--discipline rr":       "rr, quantum 1.",
+		"--discipline fcfs":     "fcfs.",
+		"--discipline priority": "priority, higher number first.",
+		"--discipline priority --lower-first --preemptive --aging 5": "priority, lower number first, preemptive, aging every 5.",
+		"--discipline mlfq --quantum 2 --boost 20 --switch-cost 1":   "mlfq, quantum 2, levels 3, allotment 2, boost every 20, switch cost 1.",
+		"--discipline cfs":           "cfs, latency 48, granularity 6.",
+		"--discipline sjf --predict": "sjf, bursts predicted.",
+	} {
+		_, out, errs := sim(t, "P1 0 3\n", append([]string{"sched", "--trace", "-", "--quiz"}, strings.Fields(args)...)...)
+		if !strings.Contains(out, "Discipline "+want) {
+			t.Errorf("%s: %s%s", args, out, errs)
+		}
 	}
 }

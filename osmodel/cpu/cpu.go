@@ -31,21 +31,22 @@ type Options struct {
 	Trace      bool  // keep Result.Steps
 }
 
-// Span is a time in which the CPU did one thing: [Start, End).
+// Span is a time in which one thing happened: [Start, End).
 type Span struct {
-	ID         string // "" unless Kind is Run
+	ID         string // "" unless Kind is Run or IO
 	Kind       Kind
 	Start, End int64
 }
 
-// Kind is what the CPU does.
+// Kind is what happens during a Span.
 type Kind uint8
 
-// What the CPU does.
+// What the CPU does, and IO: what a process does elsewhere meanwhile.
 const (
 	Run Kind = iota
 	Idle
 	Switch
+	IO
 )
 
 // Times are the measures of one process.
@@ -71,6 +72,7 @@ type Result struct {
 	Processes   []Times // in the order of the trace
 	Mean        Means
 	Gantt       []Span  // gapless from the first arrival to the last completion; neighbours differ
+	Away        []Span  // bursts of I/O in the order they began; their Kind is IO
 	Makespan    int64   // from the first arrival to the last completion
 	Busy        int64   // ticks spent running processes
 	Switches    int     // from one process to another

@@ -125,7 +125,9 @@ func (m *machine) giveUp() {
 		m.running = -1
 		m.q.Leave(m.now, t.ID, true)
 		t.tau = average(0.5, t.tau, float64(t.Bursts[t.burst]))
-		heap.Push(&m.events, event{m.now + t.Bursts[t.burst+1], i})
+		back := m.now + t.Bursts[t.burst+1]
+		m.r.Away = append(m.r.Away, Span{t.ID, IO, m.now, back})
+		heap.Push(&m.events, event{back, i})
 		t.burst += 2
 		t.rest = t.Bursts[t.burst]
 		m.note("%s waits for I/O", t.ID)

@@ -413,6 +413,23 @@ func TestIOOverlapsWithOthers(t *testing.T) {
 	r := simulate(t, ps, d.Options{})
 	wantChart(t, r, "A 0-2, B 2-6, A 6-8")
 	wantWaits(t, r, 1.5, 1, 2)
+	if want := []Span{{"A", IO, 2, 5}}; !reflect.DeepEqual(r.Away, want) {
+		t.Errorf("away %v, want %v", r.Away, want)
+	}
 	alone := simulate(t, ps[:1], d.Options{})
 	wantChart(t, alone, "A 0-2, . 2-5, A 5-7")
+}
+
+func TestCompare(t *testing.T) {
+	c := Compare([]Process{{"A", 0, []int64{4}, 30}, {"B", 0, []int64{2}, 1}}, Options{Options: d.Options{Quantum: 2}})
+	if len(c.Entries) != len(d.Names)-2 || len(c.Skipped) != 2 { // nice 30 there is none
+		t.Errorf("%d disciplines, skipped: %v", len(c.Entries), c.Skipped)
+	}
+	names, waiting := c.Best()
+	if waiting != 1 || !reflect.DeepEqual(names, []d.Name{d.SJF, d.SRTF}) {
+		t.Errorf("%v wait %v", names, waiting)
+	}
+	if names, _ := (Comparison{}).Best(); names != nil {
+		t.Error(names)
+	}
 }

@@ -82,6 +82,10 @@ func (p *Picture) WriteTo(w io.Writer) (int64, error) {
 	return int64(n), err
 }
 
+// Short cuts words to about width pixels of 12 pixel letters, with an ellipsis where room allows; "" where not even one
+// fits.
+func Short(words string, width float64) string { return fit(words, width) }
+
 // fit cuts words to about width pixels of 12 pixel letters; "" where not even one fits.
 func fit(words string, width float64) string {
 	runes := []rune(words)
