@@ -43,7 +43,7 @@ type solution struct {
 // simChoices are the flags whose values are a fixed list: what the shell completes.
 var simChoices = map[string][]string{
 	"discipline": {"fcfs", "sjf", "srtf", "priority", "rr", "mlfq", "lottery", "stride", "cfs", "eevdf"},
-	"fit":        {"first", "best", "worst", "next", "buddy", "tlsf"},
+	"fit":        {"first", "best", "worst", "next", "buddy", "tlsf", "slab"},
 	"policy":     {"fifo", "lru", "clock", "opt", "lfu", "second-chance", "working-set"},
 }
 
@@ -183,7 +183,7 @@ func exerciseFlags(f *pflag.FlagSet, words []string) error {
 			other = i+1 < len(words) && mine != words[i+1]
 		}
 	}
-	keep := []string{"--holes", "--size", "--frames"} // part of the problem, not of the choice
+	keep := []string{"--holes", "--size", "--frames", "--page-bytes", "--levels", "--tlb"} // part of the problem, not of the choice
 	for i := 0; i < len(words); i++ {
 		name, value := words[i], "true"
 		if i+1 < len(words) && !strings.HasPrefix(words[i+1], "--") {
@@ -193,7 +193,7 @@ func exerciseFlags(f *pflag.FlagSet, words []string) error {
 		if f.Changed(name[2:]) || other && !slices.Contains(keep, name) {
 			continue
 		}
-		if policy, err := f.GetString("policy"); err == nil && policy == "working-set" { // has no frames
+		if policy, err := f.GetString("policy"); err == nil && policy == "working-set" && name != "--page-bytes" { // has no frames
 			continue
 		}
 		if err := f.Set(name[2:], value); err != nil {

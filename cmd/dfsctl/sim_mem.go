@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -25,13 +26,15 @@ func simMem() simulator {
 
 Addresses count from 0. --size N is one memory, --holes 100,500,200 are several, in order and one unit apart. Ties go
 to the lowest address; next fit goes on behind the last allocation; what is freed merges with its free neighbours.
-Buddy blocks are powers of two, at least 1.`,
+Buddy blocks are powers of two, at least 1. slab serves objects of one size, --object, from slabs of --per-slab each.`,
 		flags: func(f *pflag.FlagSet) {
-			f.String("fit", "first", "first|best|worst|next|buddy|tlsf")
+			f.String("fit", "first", "first|best|worst|next|buddy|tlsf|slab")
 			f.Int64("size", 1024, "units of memory")
 			f.String("holes", "", "sizes of several holes, separated by commas, instead of --size")
 			f.Int64("align", 1, "fits: addresses and sizes are multiples of this power of two")
 			f.Int64("header", 0, "fits: units in front of each block")
+			f.Int64("object", 32, "slab: units of an object")
+			f.Int("per-slab", 4, "slab: objects in a slab")
 		},
 		solve: solveMem,
 	}
@@ -43,6 +46,13 @@ type memDoc struct {
 	Steps         []memStep        `json:"steps"`
 	Fragmentation memFragmentation `json:"fragmentation"`
 	Failed        int              `json:"failed"`
+	Slabs         *memSlabs        `json:"slabs,omitempty"` // of slab
+}
+
+type memSlabs struct {
+	Full    int `json:"full"`
+	Partial int `json:"partial"`
+	Empty   int `json:"empty"`
 }
 
 type memStep struct {
@@ -63,46 +73,81 @@ type memFragmentation struct {
 	Free        int64   `json:"free"`
 }
 
-// memory makes the allocator that the flags describe.
-func memory(f *pflag.FlagSet) (func() alloc.Allocator, string, error) {
+// memFlags says which flags belong to which allocators; one that is given and foreign is a usage error.
+var memFlags = map[string][]alloc.Name{
+	"holes": fits, "align": fits, "header": fits,
+	"object": {slab}, "per-slab": {slab},
+}
+
+var fits = []alloc.Name{alloc.First, alloc.Best, alloc.Worst, alloc.Next}
+
+const slab alloc.Name = "slab"
+
+// memory makes the allocator that the flags describe; each call of what it returns makes a fresh one.
+func memory(f *pflag.FlagSet) (fresh func() alloc.Allocator, title string, err error) {
 	name, _ := f.GetString("fit")
 	fit := alloc.Name(name)
-	if !slices.Contains(alloc.Names, fit) {
-		return nil, "", fmt.Errorf("fit %q is none of %v", name, alloc.Names)
+	if known := append(slices.Clone(alloc.Names), slab); !slices.Contains(known, fit) {
+		return nil, "", fmt.Errorf("fit %q is none of %v", name, known)
+	}
+	f.Visit(func(g *pflag.Flag) {
+		if owners, ok := memFlags[g.Name]; ok && !slices.Contains(owners, fit) {
+			err = cmp.Or(err, fmt.Errorf("--%s means nothing to %s", g.Name, fit))
+		}
+	})
+	if err != nil {
+		return nil, "", err
 	}
 	size, _ := f.GetInt64("size")
-	list, _ := f.GetString("holes")
-	var o alloc.Options
+	made := func(build func() (alloc.Allocator, error), title string) (func() alloc.Allocator, string, error) {
+		_, err := build()
+		return func() alloc.Allocator { a, _ := build(); return a }, title, err
+	}
+	switch fit {
+	case alloc.Buddy, alloc.TLSF:
+		return made(func() (alloc.Allocator, error) { return alloc.New(fit, size) }, name)
+	case slab:
+		object, _ := f.GetInt64("object")
+		each, _ := f.GetInt("per-slab")
+		return made(func() (alloc.Allocator, error) { return alloc.NewSlab(size, object, each) },
+			fmt.Sprintf("slabs of %d objects of %d", each, object))
+	}
+	regions, o, err := regions(f, size)
+	if err != nil {
+		return nil, "", err
+	}
+	title = name + " fit"
+	if o.Align > 1 {
+		title += fmt.Sprintf(", aligned to %d", o.Align)
+	}
+	if o.Header > 0 {
+		title += fmt.Sprintf(", headers of %d", o.Header)
+	}
+	return made(func() (alloc.Allocator, error) { return alloc.NewFit(fit, regions, o) }, title)
+}
+
+// regions reads the flags of the fits.
+func regions(f *pflag.FlagSet, size int64) (regions []int64, o alloc.Options, err error) {
 	o.Align, _ = f.GetInt64("align")
 	o.Header, _ = f.GetInt64("header")
 	if o.Align < 1 {
-		return nil, "", fmt.Errorf("--align %d: a power of two", o.Align)
+		return nil, o, fmt.Errorf("--align %d: a power of two", o.Align)
 	}
-	if f.Changed("size") && f.Changed("holes") {
-		return nil, "", fmt.Errorf("either --size or --holes")
+	if !f.Changed("holes") {
+		return []int64{size}, o, nil
 	}
-	if fit == alloc.Buddy || fit == alloc.TLSF {
-		for _, foreign := range []string{"holes", "align", "header"} {
-			if f.Changed(foreign) {
-				return nil, "", fmt.Errorf("--%s means nothing to %s", foreign, fit)
-			}
+	if f.Changed("size") {
+		return nil, o, fmt.Errorf("either --size or --holes")
+	}
+	list, _ := f.GetString("holes")
+	for word := range strings.SplitSeq(list, ",") {
+		n, err := strconv.ParseInt(strings.TrimSpace(word), 10, 64)
+		if err != nil {
+			return nil, o, fmt.Errorf("--holes %s: %q is not a whole number", list, word)
 		}
-		_, err := alloc.New(fit, size)
-		return func() alloc.Allocator { a, _ := alloc.New(fit, size); return a }, name, err
+		regions = append(regions, n)
 	}
-	regions := []int64{size}
-	if f.Changed("holes") {
-		regions = nil
-		for word := range strings.SplitSeq(list, ",") {
-			n, err := strconv.ParseInt(strings.TrimSpace(word), 10, 64)
-			if err != nil {
-				return nil, "", fmt.Errorf("--holes %s: %q is not a whole number", list, word)
-			}
-			regions = append(regions, n)
-		}
-	}
-	_, err := alloc.NewFit(fit, regions, o)
-	return func() alloc.Allocator { a, _ := alloc.NewFit(fit, regions, o); return a }, name + " fit", err
+	return regions, o, nil
 }
 
 func solveMem(f *pflag.FlagSet, text string) (*solution, error) {
@@ -114,7 +159,8 @@ func solveMem(f *pflag.FlagSet, text string) (*solution, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := alloc.NewReplay(fresh())
+	memory := fresh()
+	r := alloc.NewReplay(memory)
 	name, _ := f.GetString("fit")
 	doc := memDoc{Schema: 1, Fit: name}
 	var addresses []string
@@ -129,12 +175,16 @@ func solveMem(f *pflag.FlagSet, text string) (*solution, error) {
 	}
 	st := r.Stats()
 	doc.Fragmentation = memFragmentation{st.External, st.Internal, st.LargestHole, st.Holes, st.Free}
+	if s, ok := memory.(*alloc.Slab); ok {
+		full, partial, empty := s.Lists()
+		doc.Slabs = &memSlabs{full, partial, empty}
+	}
 	var fragmented int
 	doc.Failed, fragmented = r.Failed()
 	return &solution{
 		doc:     doc,
 		text:    func(w io.Writer) { memText(w, title, doc, fragmented) },
-		chart:   func(w io.Writer) { _ = r.WriteMap(w, chartWidth) },
+		chart:   func(w io.Writer) { memChart(w, alloc.NewReplay(fresh()), ops) },
 		picture: func() *draw.Picture { return alloc.SVG(alloc.NewReplay(fresh()), ops, title) },
 		steps:   len(ops),
 		step: func(w io.Writer, i int) {
@@ -146,12 +196,31 @@ func solveMem(f *pflag.FlagSet, text string) (*solution, error) {
 			memLine(w, newMemStep(last))
 			_ = r.WriteMap(w, chartWidth)
 			st := r.Stats()
-			fmt.Fprintf(w, "free %d in %d holes, the largest %d\n", st.Free, st.Holes, st.LargestHole)
+			fmt.Fprintf(w, "free %d in %s, the largest %d\n", st.Free, count(st.Holes, "hole"), st.LargestHole)
 		},
 		question: fmt.Sprintf("%s. At which address does each allocation begin, in order? - where it fails.\nAnswer with numbers and -, separated by commas.", title),
 		expected: strings.Join(addresses, ","),
 		check:    same(addresses),
 	}, nil
+}
+
+// memChart draws the memory after every step.
+func memChart(w io.Writer, r *alloc.Replay, ops []alloc.Op) {
+	for i, op := range ops {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		memLine(w, newMemStep(r.Do(op)))
+		_ = r.WriteMap(w, chartWidth)
+	}
+}
+
+// count says how many there are of a thing.
+func count(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }
 
 func newMemStep(s alloc.Step) memStep {
@@ -174,7 +243,7 @@ func newMemStep(s alloc.Step) memStep {
 }
 
 func memLine(w io.Writer, s memStep) {
-	fmt.Fprintf(w, "%s %s", s.Op, s.Name)
+	fmt.Fprint(w, strings.TrimSpace(s.Op+" "+s.Name))
 	if s.Size != nil {
 		fmt.Fprintf(w, " %d", *s.Size)
 	}
@@ -200,10 +269,13 @@ func memText(w io.Writer, title string, d memDoc, fragmented int) {
 	for _, s := range d.Steps {
 		memLine(w, s)
 	}
-	fmt.Fprintf(w, "free %d in %d holes, the largest %d; external fragmentation %.1f%%, internal %.1f%%\n",
-		fr.Free, fr.Holes, fr.LargestHole, 100*fr.External, 100*fr.Internal)
+	fmt.Fprintf(w, "free %d in %s, the largest %d; external fragmentation %.1f%%, internal %.1f%%\n",
+		fr.Free, count(fr.Holes, "hole"), fr.LargestHole, 100*fr.External, 100*fr.Internal)
+	if d.Slabs != nil {
+		fmt.Fprintf(w, "slabs: %d full, %d partial, %d empty\n", d.Slabs.Full, d.Slabs.Partial, d.Slabs.Empty)
+	}
 	if fragmented > 0 {
-		fmt.Fprintf(w, "%d requests failed although as much was free in all\n", fragmented)
+		fmt.Fprintf(w, "%s failed although as much was free in all\n", count(fragmented, "request"))
 	}
 }
 

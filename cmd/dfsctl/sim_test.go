@@ -375,3 +375,38 @@ func TestSimQuizSaysWhatDecides(t *testing.T) {
 		}
 	}
 }
+
+func TestSimSlabs(t *testing.T) {
+	doc := simJSON(t, "allocate A 7\nallocate B 10\nallocate C 11\nallocate D 1\n", "mem", "--fit", "slab", "--object", "10", "--per-slab", "2", "--size", "45")
+	var at []any
+	for _, s := range doc["steps"].([]any) {
+		at = append(at, s.(map[string]any)["address"])
+	}
+	wantJSON(t, "addresses", at, "[0,10,null,20]")
+	wantJSON(t, "slabs", doc["slabs"], `{"full":1,"partial":1,"empty":0}`)
+	for _, args := range [][]string{{"--fit", "slab", "--holes", "3"}, {"--fit", "first", "--object", "3"}, {"--fit", "slab", "--object", "0"}} {
+		if code, _, errs := sim(t, "allocate A 1", append([]string{"mem", "--trace", "-"}, args...)...); code != cli.Usage {
+			t.Errorf("%v: %d %s", args, code, errs)
+		}
+	}
+}
+
+func TestSimTranslation(t *testing.T) {
+	args := []string{"paging", "--policy", "lru", "--frames", "2", "--page-bytes", "4", "--tlb", "1"}
+	doc := simJSON(t, "0 3w 4 13 1", args...)
+	var at []any
+	for _, s := range doc["steps"].([]any) {
+		at = append(at, s.(map[string]any)["physical"])
+	}
+	wantJSON(t, "physical", at, "[0,3,4,1,5]")
+	wantJSON(t, "the rest", []any{doc["faults"], doc["tlb_hits"], doc["write_backs"], doc["page_tables"]}, "[4,1,1,1]")
+	_, out, _ := sim(t, "0 3w 4 13 1", append(args, "--trace", "-", "--gantt")...)
+	if !strings.HasPrefix(out, "ADDRESS") || !strings.Contains(out, "TLB: 1 hit of 5") {
+		t.Error(out)
+	}
+	for _, bad := range [][]string{{"--tlb", "2"}, {"--levels", "4"}, {"--page-bytes", "3"}, {"--page-bytes", "4", "--levels", "1"}, {"--page-bytes", "4", "--levels", "x"}, {"--page-bytes", "4", "--tlb", "-1"}} {
+		if code, _, errs := sim(t, "0 3 13", append([]string{"paging", "--trace", "-"}, bad...)...); code != cli.Usage {
+			t.Errorf("%v: %d %s", bad, code, errs)
+		}
+	}
+}

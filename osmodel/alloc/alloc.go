@@ -17,7 +17,7 @@ import (
 // What Allocate and Free can fail with, and nothing else.
 var (
 	ErrZeroSize   = errors.New("size is not above zero")
-	ErrTooBig     = errors.New("larger than the memory could ever hold")
+	ErrTooBig     = errors.New("larger than any block could ever be")
 	ErrNoSpace    = errors.New("no hole is large enough")
 	ErrDoubleFree = errors.New("freed already")
 	ErrBadAddress = errors.New("no block begins there")

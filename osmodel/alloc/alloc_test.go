@@ -252,6 +252,7 @@ func BenchmarkAllocateFree(b *testing.B) {
 				}
 				held[k] = g.Address
 			}
+			b.ReportMetric(2*float64(b.N)/b.Elapsed().Seconds(), "steps/s")
 		})
 	}
 }

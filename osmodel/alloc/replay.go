@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"dfs/osmodel/draw"
 	"dfs/osmodel/trace"
@@ -225,7 +226,7 @@ func SVG(r *Replay, ops []Op, title string) *draw.Picture {
 	line(0, "empty", draw.Ink)
 	for i, op := range ops[:shown] {
 		s := r.Do(op)
-		words, colour := op.Verb+" "+op.Name, draw.Ink
+		words, colour := strings.TrimSpace(op.Verb+" "+op.Name), draw.Ink
 		if op.Verb == "allocate" {
 			words += fmt.Sprintf(" %d", op.Size)
 		}

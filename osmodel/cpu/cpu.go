@@ -85,7 +85,7 @@ type Result struct {
 const (
 	MaxProcesses = 100_000
 	MaxTicks     = 1_000_000_000_000 // of all bursts together, and of any arrival, quantum or cost
-	MaxDecisions = 4_000_000
+	MaxDecisions = 1_000_000
 )
 
 // ErrTooLong means that the schedule has more than MaxDecisions decisions: a longer quantum helps.

@@ -69,7 +69,7 @@ func (r Result) SVG(title string) *draw.Picture {
 	}
 	const left, top, height = 80, 60, 24
 	columns, rows := min(len(r.Steps), maxColumns), min(r.Frames, maxShown)
-	p := &draw.Picture{Width: left + cell*float64(columns) + 40, Height: float64(top + height*(rows+1) + 50)}
+	p := &draw.Picture{Width: left + cell*float64(columns) + 40, Height: float64(top + height*rows + 50)}
 	p.Width = max(p.Width, 420)
 	p.Text(left, 28, "start", 15, draw.Ink, title)
 	for f := range rows {

@@ -279,3 +279,49 @@ func ExampleSimulate() {
 	// Output:
 	// 6 faults 2 hits <nil>
 }
+
+// Translations lead to the frame that the replacement policy chose: tables and TLB never hold what was evicted.
+func TestTranslationsFollowThePolicy(t *testing.T) {
+	for s := *seed; s < *seed+500; s++ {
+		r := rand.New(rand.NewPCG(s, 5))
+		addresses := make([]Ref, 1+r.IntN(60))
+		for i := range addresses {
+			addresses[i] = Ref{r.Int64N(160), r.IntN(3) == 0}
+		}
+		pages, err := Pages(addresses, 16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := Simulate(pages, 1+r.IntN(5), Names[r.IntN(len(Names))])
+		if err != nil {
+			t.Fatal(err)
+		}
+		tlb := r.IntN(4)
+		all, space, err := res.Translate(addresses, 16, []int{2, 2}, tlb)
+		if err != nil || space.Tables() > 4 {
+			t.Fatal(err, space.Tables())
+		}
+		var want float64
+		for i, a := range all {
+			if a.Physical != int64(a.Frame)*16+a.Logical%16 || a.TLBHit && (a.Fault || tlb == 0 || a.Accesses != 1) {
+				t.Fatalf("seed %d: access %d: %+v", s, i, a)
+			}
+			if !a.TLBHit && !a.Fault && a.Accesses != 3 {
+				t.Fatalf("seed %d: access %d took %d", s, i, a.Accesses)
+			}
+			want += map[bool]float64{true: 1000, false: float64(a.Accesses)}[a.Fault]
+		}
+		if got := MeanAccess(all, 1, 1000); math.Abs(got-want/float64(len(all))) > 1e-9 {
+			t.Fatalf("seed %d: mean %v", s, got)
+		}
+	}
+	for _, size := range []int64{0, -4, 3} {
+		if _, err := Pages(nil, size); err == nil {
+			t.Errorf("pages of %d bytes", size)
+		}
+	}
+	res, _ := Simulate(refs(9), 1, FIFO)
+	if _, _, err := res.Translate([]Ref{{Page: 9 * 16}}, 16, []int{3}, 0); !errors.Is(err, ErrAddress) {
+		t.Error(err)
+	}
+}

@@ -83,7 +83,7 @@ func BenchmarkSimulate(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(len(rs)*b.N)/b.Elapsed().Seconds(), "refs/s")
+			b.ReportMetric(float64(len(rs)*b.N)/b.Elapsed().Seconds(), "steps/s")
 		})
 	}
 }
