@@ -31,6 +31,7 @@ type simulator struct {
 type solution struct {
 	doc      any                  // the JSON document
 	text     func(w io.Writer)    // tables, with tabs
+	bare     bool                 // text is for another program: nothing is printed around it
 	chart    func(w io.Writer)    // what --gantt adds
 	picture  func() *draw.Picture // --svg
 	steps    int                  // --step: how many there are
@@ -233,15 +234,15 @@ func (x *ctl) show(c *cobra.Command, text string, s *solution) error {
 	if x.json {
 		return simDocument(out, s.doc, text, made)
 	}
-	if made {
+	if made && !s.bare {
 		fmt.Fprintf(out, "%s\n", text)
 	}
-	if gantt {
+	if gantt && !s.bare {
 		s.chart(out)
 		fmt.Fprintln(out)
 	}
 	err := x.answer(c, nil, s.text)
-	if err == nil && svg != "" {
+	if err == nil && svg != "" && !s.bare {
 		_, err = fmt.Fprintf(out, "picture: %s\n", svg)
 	}
 	return err

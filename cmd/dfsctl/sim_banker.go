@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/pflag"
 
@@ -46,10 +48,12 @@ type bankerStep struct {
 	Sequence []string `json:"safe_sequence"`
 	Reason   string   `json:"reason,omitempty"`
 	Woken    []string `json:"woken,omitempty"` // waiting processes that were granted by this
+
+	safe bool // also where the sequence is empty because nobody is left
 }
 
 func newBankerStep(s banker.Step) bankerStep {
-	b := bankerStep{Op: s.Op.Verb, Process: s.Op.ID, Outcome: s.Outcome.String(), Sequence: present(s.Safe), Woken: s.Woken}
+	b := bankerStep{Op: s.Op.Verb, Process: s.Op.ID, Outcome: s.Outcome.String(), Sequence: present(s.Safe), Woken: s.Woken, safe: s.Safe != nil}
 	switch {
 	case s.Err != nil:
 		b.Outcome, b.Reason = "error", strings.TrimPrefix(s.Err.Error(), "banker: ")
@@ -137,7 +141,7 @@ func bankerLine(w io.Writer, s bankerStep) {
 		fmt.Fprintf(w, "\t%s", s.Reason)
 	} else if len(s.Sequence) > 0 {
 		fmt.Fprintf(w, "\tsafe by %s", strings.Join(s.Sequence, ", "))
-	} else {
+	} else if !s.safe {
 		fmt.Fprint(w, "\tunsafe")
 	}
 	if len(s.Woken) > 0 {
@@ -148,7 +152,7 @@ func bankerLine(w io.Writer, s bankerStep) {
 
 func bankerText(w io.Writer, d bankerDoc) {
 	if d.Safe {
-		fmt.Fprintf(w, "safe: %s\n", strings.Join(d.Sequence, ", "))
+		fmt.Fprintf(w, "safe: %s\n", cmp.Or(strings.Join(d.Sequence, ", "), "nobody is registered"))
 	} else {
 		fmt.Fprintln(w, "unsafe: there is no order in which all can finish")
 	}
@@ -169,59 +173,94 @@ func bankerTable(w io.Writer, b *banker.Bank) {
 	for _, p := range b.Processes() {
 		rows = append(rows, []string{p.ID, vector(p.Allocated), vector(p.Max), vector(p.Need())})
 	}
-	width := make([]int, 4)
-	for _, r := range rows {
-		for i, cell := range r {
-			width[i] = max(width[i], len(cell))
-		}
-	}
-	for _, r := range rows {
-		fmt.Fprintf(w, "%-*s  %-*s  %-*s  %s\n", width[0], r[0], width[1], r[1], width[2], r[2], r[3])
-	}
+	columns(w, rows)
 	fmt.Fprintf(w, "available: %s\n", vector(b.Available()))
 	for _, r := range b.Waiting() {
 		fmt.Fprintf(w, "waiting: %s for %s\n", r.ID, vector(r.Want))
 	}
 }
 
-// bankerPicture draws the table, and the safe sequence as a chain.
-func bankerPicture(b *banker.Bank, d bankerDoc) *draw.Picture {
-	const left, top, height = 40, 60, 26
-	ps := b.Processes()
-	ps = ps[:min(len(ps), 100)]
-	column := max(100, float64(7*len(vector(b.Total()))+24))
-	p := &draw.Picture{Width: left + 4*column + 60, Height: float64(top + height*(len(ps)+1) + 140)}
-	for i, words := range []string{"process", "allocated", "max", "need"} {
-		p.Text(left+column*(float64(i)+0.5), top-8, "middle", 12, draw.Faint, words)
+// columns prints rows with their cells below one another.
+func columns(w io.Writer, rows [][]string) {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for _, r := range rows {
+		fmt.Fprintln(t, strings.Join(r, "\t"))
 	}
-	p.Text(left, 28, "start", 15, draw.Ink, fmt.Sprintf("total %s, available %s", vector(b.Total()), vector(b.Available())))
-	for i, pr := range ps {
-		y := float64(top + height*i)
-		for k, words := range []string{pr.ID, vector(pr.Allocated), vector(pr.Max), vector(pr.Need())} {
-			fill := "#ffffff"
-			if k == 0 {
-				fill = draw.Colour(i)
-			}
-			p.Box(left+column*float64(k), y, column, height, fill, words)
+	_ = t.Flush()
+}
+
+// tablePicture draws a table whose first cells have the colours fills, and returns the height at which words below it
+// stand well.
+func tablePicture(title string, head []string, rows [][]string, fills []string) (*draw.Picture, float64) {
+	const left, top, height = 40, 60, 26
+	column := 100.0
+	for _, r := range rows {
+		for _, cell := range r {
+			column = max(column, float64(7*len(cell)+24))
 		}
 	}
-	y := float64(top + height*len(ps) + 50)
-	if !d.Safe {
+	p := &draw.Picture{Width: max(left+float64(len(head))*column+60, float64(left+8*len(title)+20))}
+	p.Text(left, 28, "start", 15, draw.Ink, title)
+	for k, words := range head {
+		p.Text(left+column*(float64(k)+0.5), top-8, "middle", 12, draw.Faint, words)
+	}
+	for i, r := range rows {
+		for k, cell := range r {
+			fill := "#ffffff"
+			if k == 0 {
+				fill = fills[i]
+			}
+			p.Box(left+column*float64(k), float64(top+height*i), column, height, fill, cell)
+		}
+	}
+	y := float64(top + height*len(rows) + 30)
+	p.Height = y + 24
+	return p, y
+}
+
+// bankerPicture draws the table, who waits, and the safe sequence as a chain.
+func bankerPicture(b *banker.Bank, d bankerDoc) *draw.Picture {
+	const left = 40
+	var rows [][]string
+	var fills []string
+	colours := map[string]int{}
+	for i, pr := range b.Processes() {
+		colours[pr.ID] = i
+		if i < 100 {
+			rows = append(rows, []string{pr.ID, vector(pr.Allocated), vector(pr.Max), vector(pr.Need())})
+			fills = append(fills, draw.Colour(i))
+		}
+	}
+	p, y := tablePicture(fmt.Sprintf("total %s, available %s", vector(b.Total()), vector(b.Available())),
+		[]string{"process", "allocated", "max", "need"}, rows, fills)
+	for i, r := range b.Waiting() {
+		if i == 10 {
+			p.Text(left, y, "start", 12, draw.Ink, fmt.Sprintf("and %d more wait", len(b.Waiting())-i))
+			y += 22
+			break
+		}
+		p.Text(left, y, "start", 12, draw.Ink, fmt.Sprintf("%s waits for %s", r.ID, vector(r.Want)))
+		y += 22
+	}
+	p.Height = y + 24
+	switch {
+	case !d.Safe:
 		p.Text(left, y, "start", 14, draw.Alarm, "unsafe: there is no order in which all can finish")
 		return p
+	case len(d.Sequence) == 0:
+		p.Text(left, y, "start", 12, draw.Ink, "nobody is registered")
+		return p
 	}
-	p.Text(left, y-12, "start", 12, draw.Ink, "safe sequence:")
-	colours := map[string]int{}
-	for i, pr := range ps {
-		colours[pr.ID] = i
-	}
+	p.Text(left, y, "start", 12, draw.Ink, "safe sequence:")
+	y += 36
 	for i, id := range d.Sequence[:min(len(d.Sequence), 40)] {
 		x := left + 24 + 70*float64(i)
 		p.Width = max(p.Width, x+60)
 		if i > 0 {
-			p.Arrow(x-46, y+24, x-24, y+24, draw.Ink, 1.5)
+			p.Arrow(x-46, y, x-24, y, draw.Ink, 1.5)
 		}
-		p.Circle(x, y+24, 22, draw.Colour(colours[id]), id)
+		p.Circle(x, y, 22, draw.Colour(colours[id]), id)
 	}
+	p.Height = y + 44
 	return p
 }

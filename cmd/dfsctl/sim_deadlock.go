@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -23,8 +24,14 @@ func simDeadlock() simulator {
   PROCESS wants RESOURCE
 
 Every resource has one instance; a process waits for all it wants; a wanted resource that nobody holds makes nobody
-wait. Who waits for a deadlocked process without being on a cycle is blocked behind it.`,
-		flags: func(f *pflag.FlagSet) { f.Bool("dot", false, "print the graph in Graphviz's language") },
+wait. Who waits for a deadlocked process without being on a cycle is blocked behind it.
+
+With several instances of a resource, told by lines RESOURCE has N, holds and wants may bear a number too, and the matrix
+method decides: who holds something and cannot finish is deadlocked. --chase P lets P find out by edge chasing.`,
+		flags: func(f *pflag.FlagSet) {
+			f.Bool("dot", false, "print the graph in Graphviz's language")
+			f.String("chase", "", "a process that asks by probes whether it is deadlocked (Chandy, Misra, Haas)")
+		},
 		solve: solveDeadlock,
 	}
 }
@@ -35,6 +42,21 @@ type deadlockDoc struct {
 	BlockedBehind []string       `json:"blocked_behind"`
 	Cycles        [][]string     `json:"cycles"`
 	Waits         []deadlockEdge `json:"waits"`
+	Victims       []string       `json:"victims"` // whom to end
+	Chase         *deadlockChase `json:"chase,omitempty"`
+}
+
+// deadlockChase is what came of --chase.
+type deadlockChase struct {
+	Initiator string          `json:"initiator"`
+	Probes    []deadlockProbe `json:"probes"` // in the order of their delivery
+	Declared  bool            `json:"declared"`
+}
+
+type deadlockProbe struct {
+	Initiator string `json:"initiator"`
+	From      string `json:"from"`
+	To        string `json:"to"`
 }
 
 type deadlockEdge struct {
@@ -45,7 +67,8 @@ type deadlockEdge struct {
 
 func newDeadlockDoc(g *waitfor.Graph) deadlockDoc {
 	r := g.Analyse()
-	d := deadlockDoc{1, present(r.Deadlocked), present(r.BlockedBehind), r.Cycles, []deadlockEdge{}}
+	d := deadlockDoc{Schema: 1, Deadlocked: present(r.Deadlocked), BlockedBehind: present(r.BlockedBehind), Cycles: r.Cycles,
+		Waits: []deadlockEdge{}, Victims: present(g.Victims())}
 	if d.Cycles == nil {
 		d.Cycles = [][]string{}
 	}
@@ -56,26 +79,33 @@ func newDeadlockDoc(g *waitfor.Graph) deadlockDoc {
 }
 
 func solveDeadlock(f *pflag.FlagSet, text string) (*solution, error) {
-	g, err := waitfor.ReadTrace(strings.NewReader(text))
-	if err != nil {
-		return nil, err
-	}
 	lines, err := trace.Lines(strings.NewReader(text))
 	if err != nil {
 		return nil, err
 	}
-	doc := newDeadlockDoc(g)
-	show := deadlockText
-	if dot, _ := f.GetBool("dot"); dot {
-		show = func(w io.Writer, _ deadlockDoc) { _ = g.WriteDOT(w) }
+	if slices.ContainsFunc(lines, func(l trace.Line) bool { return len(l.Words) == 4 || len(l.Words) > 1 && l.Words[1] == "has" }) {
+		return solveInstances(f, text)
 	}
-	expected := strings.Join(doc.Deadlocked, ",")
-	if expected == "" {
-		expected = "none"
+	g, err := waitfor.ReadTrace(strings.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	doc := newDeadlockDoc(g)
+	if f.Changed("chase") {
+		initiator, _ := f.GetString("chase")
+		if doc.Chase, err = chase(g, initiator); err != nil {
+			return nil, err
+		}
+	}
+	show := deadlockText
+	dot, _ := f.GetBool("dot")
+	if dot {
+		show = func(w io.Writer, _ deadlockDoc) { _ = g.WriteDOT(w) }
 	}
 	return &solution{
 		doc:     doc,
 		text:    func(w io.Writer) { show(w, doc) },
+		bare:    dot,
 		chart:   func(w io.Writer) { deadlockEdges(w, doc) },
 		picture: func() *draw.Picture { return g.SVG("wait-for graph") },
 		steps:   len(lines),
@@ -90,17 +120,42 @@ func solveDeadlock(f *pflag.FlagSet, text string) (*solution, error) {
 				deadlockText(w, newDeadlockDoc(g))
 			}
 		},
-		question: "Which processes are deadlocked? Answer with their names, separated by commas, or with: none",
-		expected: expected,
-		check: func(answer string) bool {
-			got := words(answer)
-			if len(got) == 1 && strings.EqualFold(got[0], "none") && len(doc.Deadlocked) == 0 {
-				return true
-			}
-			slices.Sort(got)
-			return len(got) > 0 && slices.Equal(slices.Compact(got), slices.Sorted(slices.Values(doc.Deadlocked)))
-		},
+		question: deadlockQuestion,
+		expected: cmp.Or(strings.Join(doc.Deadlocked, ","), "none"),
+		check:    names(doc.Deadlocked),
 	}, nil
+}
+
+const deadlockQuestion = "Which processes are deadlocked? Answer with their names, separated by commas, or with: none"
+
+// names returns a check for answers that list exactly these, in any order; of none: none.
+func names(want []string) func(string) bool {
+	return func(answer string) bool {
+		got := words(answer)
+		if len(got) == 1 && strings.EqualFold(got[0], "none") && len(want) == 0 {
+			return true
+		}
+		slices.Sort(got)
+		return len(got) > 0 && slices.Equal(slices.Compact(got), slices.Sorted(slices.Values(want)))
+	}
+}
+
+// chase lets one process send probes along the waits of g until all are delivered.
+func chase(g *waitfor.Graph, initiator string) (*deadlockChase, error) {
+	if !slices.Contains(g.Processes(), initiator) {
+		return nil, fmt.Errorf("--chase %s: no such process in the trace", initiator)
+	}
+	sites := waitfor.NewSites()
+	for _, e := range g.Edges() {
+		sites.Wait(e.From, e.To)
+	}
+	sites.Chase(initiator)
+	d := &deadlockChase{Initiator: initiator, Probes: []deadlockProbe{}}
+	for _, p := range sites.Run() {
+		d.Probes = append(d.Probes, deadlockProbe{p.Initiator, p.From, p.To})
+	}
+	d.Declared = slices.Contains(sites.Declared(), initiator)
+	return d, nil
 }
 
 func deadlockEdges(w io.Writer, d deadlockDoc) {
@@ -114,6 +169,7 @@ func deadlockEdges(w io.Writer, d deadlockDoc) {
 }
 
 func deadlockText(w io.Writer, d deadlockDoc) {
+	defer chaseText(w, d.Chase)
 	if len(d.Deadlocked) == 0 {
 		fmt.Fprintln(w, "no deadlock")
 		return
@@ -124,5 +180,20 @@ func deadlockText(w io.Writer, d deadlockDoc) {
 	}
 	if len(d.BlockedBehind) > 0 {
 		fmt.Fprintf(w, "blocked behind them: %s\n", strings.Join(d.BlockedBehind, ", "))
+	}
+	fmt.Fprintf(w, "to break it, end %s\n", strings.Join(d.Victims, ", "))
+}
+
+func chaseText(w io.Writer, d *deadlockChase) {
+	if d == nil {
+		return
+	}
+	for _, p := range d.Probes {
+		fmt.Fprintf(w, "probe (%s, %s, %s)\n", p.Initiator, p.From, p.To)
+	}
+	if d.Declared {
+		fmt.Fprintf(w, "a probe came back: %s is deadlocked\n", d.Initiator)
+	} else {
+		fmt.Fprintf(w, "no probe came back: %s is on no cycle\n", d.Initiator)
 	}
 }

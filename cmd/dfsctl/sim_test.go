@@ -410,3 +410,32 @@ func TestSimTranslation(t *testing.T) {
 		}
 	}
 }
+
+func TestSimInstancesVictimsAndProbes(t *testing.T) {
+	e, err := exercises.Find("deadlock-matrix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := simJSON(t, e.Trace, "deadlock")
+	wantJSON(t, "G22", []any{doc["deadlocked"], doc["blocked_behind"], doc["victims"]}, `[["P1","P2","P3","P4"],[],["P4"]]`)
+	doc = simJSON(t, "1 holds A\n2 holds B\n3 holds C\n1 wants B\n2 wants C\n3 wants A\n", "deadlock", "--chase", "1")
+	wantJSON(t, "G32", doc["chase"], `{"initiator":"1","declared":true,"probes":[{"initiator":"1","from":"1","to":"2"},
+		{"initiator":"1","from":"2","to":"3"},{"initiator":"1","from":"3","to":"1"}]}`)
+	wantJSON(t, "victim", doc["victims"], `["3"]`)
+	for trace, args := range map[string][]string{"A wants R": {"--chase", "B"}, "R has 2\nA wants R": {"--dot"}, "A holds R 2": nil, "R has 1": nil} {
+		if code, _, errs := sim(t, trace, append([]string{"deadlock", "--trace", "-"}, args...)...); code != cli.Usage {
+			t.Errorf("%s: %d %s", trace, code, errs)
+		}
+	}
+	_, out, _ := sim(t, "", "deadlock", "--seed", "5", "--dot", "--gantt")
+	if !strings.HasPrefix(out, "digraph") || !strings.HasSuffix(out, "}\n") {
+		t.Errorf("not only the graph:\n%s", out)
+	}
+}
+
+func TestSimBankerWithoutProcesses(t *testing.T) {
+	_, out, _ := sim(t, "total 1\nprocess A max 1 allocated 1\nexit A\n", "banker", "--trace", "-")
+	if !strings.HasPrefix(out, "safe: nobody is registered\nexit A") || strings.Contains(out, "unsafe") {
+		t.Error(out)
+	}
+}

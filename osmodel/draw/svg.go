@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"strings"
+	"unicode/utf8"
 )
 
 // Picture collects shapes; later ones lie above earlier ones.
@@ -22,11 +23,12 @@ var palette = []string{"#a6cee3", "#fdbf6f", "#b2df8a", "#fb9a99", "#cab2d6", "#
 
 // Colours that mean something in every picture.
 const (
-	Empty = "#f4f4f4" // nothing there
-	Alarm = "#e86a5e" // faults, members of a deadlock
-	Good  = "#7fc97f"
-	Ink   = "#222222"
-	Faint = "#999999"
+	Empty  = "#f4f4f4" // nothing there
+	Alarm  = "#e86a5e" // faults, members of a deadlock
+	Behind = "#fdbf6f" // waits for what is in alarm
+	Good   = "#7fc97f"
+	Ink    = "#222222"
+	Faint  = "#999999"
 )
 
 // Colour returns the k-th colour of the palette.
@@ -47,6 +49,13 @@ func (p *Picture) Box(x, y, w, h float64, fill, words string) {
 func (p *Picture) Text(x, y float64, anchor string, size int, colour, words string) {
 	fmt.Fprintf(&p.shapes, `<text x="%s" y="%s" text-anchor="%s" font-family="sans-serif" font-size="%d" fill="%s">%s</text>`+"\n",
 		num(x), num(y), anchor, size, colour, escape(words))
+}
+
+// Label writes words on a small white ground with its middle at (x, y): upon a line, say.
+func (p *Picture) Label(x, y float64, words string) {
+	w := float64(7*utf8.RuneCountInString(words) + 4)
+	fmt.Fprintf(&p.shapes, `<rect x="%s" y="%s" width="%s" height="14" fill="#ffffff"/>`+"\n", num(x-w/2), num(y-7), num(w))
+	p.Text(x, y+4, "middle", 12, Ink, words)
 }
 
 // Line draws a straight line.

@@ -97,7 +97,7 @@ func (r Result) SVG(title string) *draw.Picture {
 			p.Box(x, float64(top+height*f), cell, height, fill, words)
 		}
 	}
-	p.Text(left, p.Height-18, "start", 12, draw.Ink, fmt.Sprintf("%d faults (red), %d hits (green), %d write-backs", r.Faults, r.Hits, r.WriteBacks))
+	p.Text(left, p.Height-18, "start", 12, draw.Ink, fmt.Sprintf("%d faults (red), %d hits (green); dirty pages written back: %d", r.Faults, r.Hits, r.WriteBacks))
 	if columns < len(r.Steps) || rows < r.Frames {
 		p.Text(p.Width-20, 28, "end", 12, draw.Alarm, "only a part is shown")
 	}

@@ -94,7 +94,7 @@ func (g *Graph) SVG(title string) *draw.Picture {
 	shown := g.processes[:min(len(g.processes), maxDrawn)]
 	radius := max(120, 34*float64(len(shown))/math.Pi)
 	const r, margin, top = 22, 60, 70
-	p := &draw.Picture{Width: max(2*radius+2*margin, 420), Height: 2*radius + 2*margin + top}
+	p := &draw.Picture{Width: max(2*radius+2*margin, 420), Height: 2*radius + margin + top}
 	p.Text(20, 28, "start", 15, draw.Ink, title)
 	cx, cy := p.Width/2, top+margin/2+radius
 	at := map[string][2]float64{}
@@ -121,7 +121,7 @@ func (g *Graph) SVG(title string) *draw.Picture {
 		ux, uy := dx/d, dy/d
 		sx, sy := -uy*6, ux*6 // beside the straight line, so that two ways do not cover each other
 		p.Arrow(a[0]+ux*r+sx, a[1]+uy*r+sy, b[0]-ux*(r+2)+sx, b[1]-uy*(r+2)+sy, colour, 1.5)
-		p.Text(a[0]+dx*0.3+2.5*sx, a[1]+dy*0.3+2.5*sy+4, "middle", 12, draw.Ink, e.Over)
+		p.Label(a[0]+dx*0.36+sx, a[1]+dy*0.36+sy, e.Over)
 	}
 	for _, id := range shown {
 		fill := draw.Empty
@@ -129,7 +129,7 @@ func (g *Graph) SVG(title string) *draw.Picture {
 		case slices.Contains(report.Deadlocked, id):
 			fill = draw.Alarm
 		case slices.Contains(report.BlockedBehind, id):
-			fill = "#fdbf6f"
+			fill = draw.Behind
 		}
 		p.Circle(at[id][0], at[id][1], r, fill, id)
 	}

@@ -245,6 +245,25 @@ func (g *Graph) Edges() (edges []Edge) {
 // Analyse finds the deadlocks.
 func (g *Graph) Analyse() Report { return Analyse(g.processes, g.Edges()) }
 
+// Victims returns whom to end so that no cycle is left: of a shortest cycle the member that Victim chooses, all being
+// equally important and the later named the younger, and so on until there is none.
+func (g *Graph) Victims() (victims []string) {
+	edges := g.Edges()
+	for {
+		cycles := Analyse(g.processes, edges).Cycles
+		if len(cycles) == 0 {
+			return victims
+		}
+		var members []Member
+		for _, id := range cycles[0] {
+			members = append(members, Member{ID: id, Started: int64(slices.Index(g.processes, id)), Held: len(g.holds[id])})
+		}
+		v := Victim(members)
+		victims = append(victims, v)
+		edges = slices.DeleteFunc(edges, func(e Edge) bool { return e.From == v || e.To == v })
+	}
+}
+
 // WouldDeadlock reports whether process would lie on a cycle if it waited for resource.
 func (g *Graph) WouldDeadlock(process, resource string) bool {
 	h, held := g.holder[resource]

@@ -261,6 +261,34 @@ func TestVictimAndDecider(t *testing.T) {
 	}
 }
 
+// Without its victims a graph has no cycle, and there are no more of them than needed one by one.
+func TestVictimsBreakEveryCycle(t *testing.T) {
+	if got := read(t, mos).Victims(); !slices.Equal(got, []string{"G"}) { // the youngest of D, E, G
+		t.Errorf("%v", got)
+	}
+	for s := *seed; s < *seed+1000; s++ {
+		r := rand.New(rand.NewPCG(s, 5))
+		g := NewGraph()
+		n := 1 + r.IntN(8)
+		for i := range n {
+			if err := g.Holds(fmt.Sprint("P", i), fmt.Sprint("R", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range r.IntN(2 * n) {
+			g.Wants(fmt.Sprint("P", r.IntN(n)), fmt.Sprint("R", r.IntN(n)))
+		}
+		victims := g.Victims()
+		edges := slices.DeleteFunc(g.Edges(), func(e Edge) bool { return slices.Contains(victims, e.From) || slices.Contains(victims, e.To) })
+		if left := Analyse(g.Processes(), edges).Deadlocked; left != nil {
+			t.Fatalf("seed %d: %v are left without %v", s, left, victims)
+		}
+		if (len(victims) == 0) != (len(g.Analyse().Deadlocked) == 0) {
+			t.Fatalf("seed %d: victims %v", s, victims)
+		}
+	}
+}
+
 func TestWouldDeadlock(t *testing.T) {
 	g := read(t, "A holds R\nB holds S\nA wants S")
 	if !g.WouldDeadlock("B", "R") || g.WouldDeadlock("C", "R") || g.WouldDeadlock("B", "free") || !g.WouldDeadlock("B", "S") {
