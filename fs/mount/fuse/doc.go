@@ -16,7 +16,8 @@
 // have no validity: the kernel asks for one that it does not have, uses it for access only while the attributes are valid, and forgets
 // it with them, at INVAL_INODE and at every refresh. An answer that may not be kept is therefore followed by an INVAL_INODE. A
 // program's capabilities it asks for before the first write after each refresh, which is one request for a new file. That cannot be
-// helped: the protocol has no word for "has none".
+// helped: the protocol has no word for "has none". One thing differs from ext4: a setgid bit without execution by the group, which gives nobody
+// anything, stays when a file's owner who is not in that group writes to it or gives it to another: we are not told the caller's groups.
 //
 // Only blocking lock waits obey INTERRUPT. Go's own scheduler sends signals to Go programs all the time, and a close that
 // fails because of one would be a lie.
