@@ -11,8 +11,9 @@ import (
 // device and has the kernel forget every name just before a lease ends that was not renewed. Under a guard names and attributes are valid for
 // longer than a lease. A program then needs the daemon for every path, and that one gives no answer without a lease.
 //
-// Not reached that way, and so not given such validities, is the root, which no name leads to. Attributes of what is open are
-// taken back by the daemon at the same moment; where the daemon is what was frozen, they are the exception that users are told of.
+// Not reached that way, and so not given such validities, is the root, which no name leads to. Attributes to which no name need lead any more (of what
+// is open, of working directories, of directories that are mounted elsewhere) are taken back by the daemon at the same moment; where the daemon is what
+// was frozen, they are the exception that users are told of.
 
 const (
 	// GuardedValidity is how long a kernel may keep names and attributes under a guard. Programs that come back to a file sooner cost no request.
