@@ -3,9 +3,13 @@ package vfs_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"dfs/blockstore/kv/mem"
 	"dfs/cluster/fault"
@@ -20,9 +24,9 @@ import (
 type mates struct {
 	a, b   *vfs.FS
 	am, bm *meta.Local
-	ops    []meta.Op    // those of b that were asked for, locks and unlocks only
+	ops    atomic.Int32 // locks and unlocks that b asked for
+	deaf   atomic.Bool  // nobody is told of what is applied
 	refuse func() error // of b's store: its ops happen, and this is what is heard of them
-	told   chan meta.Woken
 }
 
 const mateSession = 77
@@ -31,7 +35,7 @@ func newMates(t *testing.T) *mates {
 	t.Helper()
 	am, err := meta.NewLocal(mem.New(), meta.LocalOptions{Peers: 3})
 	must(t, err)
-	m := &mates{am: am, told: make(chan meta.Woken, 100)}
+	m := &mates{am: am}
 	am.Machine().Follow(m)
 	m.bm, err = am.Join(mateSession, 1)
 	must(t, err)
@@ -54,7 +58,7 @@ type mate struct {
 func (s mate) Apply(ctx context.Context, op meta.Op) (meta.Result, error) {
 	switch op.(type) {
 	case meta.Lock, meta.Unlock:
-		s.m.ops = append(s.m.ops, op)
+		s.m.ops.Add(1)
 	}
 	r, err := s.Local.Apply(ctx, op)
 	if f := s.m.refuse; f != nil && err == nil {
@@ -66,12 +70,9 @@ func (s mate) Apply(ctx context.Context, op meta.Op) (meta.Result, error) {
 // Applied implements state.Follower.
 func (m *mates) Applied(a state.Applied) {
 	for _, c := range a.Changes {
-		if ch, ok := c.What.(*meta.Change); ok && m.b != nil {
+		if ch, ok := c.What.(*meta.Change); ok && m.b != nil && !m.deaf.Load() {
 			m.a.Applied(*ch)
 			m.b.Applied(*ch)
-			for _, w := range ch.Woken {
-				m.told <- w
-			}
 		}
 	}
 }
@@ -167,8 +168,8 @@ func TestUnlockOfWhatIsAloneCostsOneOp(t *testing.T) {
 	if m.b.Dirty() == 0 {
 		t.Fatal("flushed")
 	}
-	if len(m.ops) != 2 {
-		t.Fatalf("%d ops", len(m.ops))
+	if n := m.ops.Load(); n != 2 {
+		t.Fatalf("%d ops", n)
 	}
 	if s := content(t, m.a, ino); s != "bytes" {
 		t.Fatalf("%q", s)
@@ -367,11 +368,9 @@ func TestWaitersLookAfterASnapshot(t *testing.T) {
 	must(t, m.a.Lock(bg, a, excl(1), false, nil))
 	got := begin(func() error { return m.b.Lock(bg, b, excl(1), true, nil) })
 	m.queued(t, ino, 1)
-	deaf := m.b
-	m.b = nil // hears of nothing
+	m.deaf.Store(true)
 	must(t, m.a.Unlock(bg, a, excl(1)))
-	m.b = deaf
-	deaf.Reset()
+	m.b.Reset()
 	must(t, <-got)
 }
 
@@ -403,5 +402,84 @@ func TestTheQueueIsFair(t *testing.T) {
 	}
 	if !slices.IsSorted(order) {
 		t.Fatalf("order %v", order)
+	}
+}
+
+// Programs on two mounts lock, wait, are interrupted and close as they like: no two ever hold what excludes the other, and when all
+// have closed their files nothing is left, neither in the metadata nor of what the mounts know.
+func TestRandomLocks(t *testing.T) {
+	m := newMates(t)
+	running(t, m.a)
+	running(t, m.b)
+	ino, a, b := m.shared(t, "f")
+	m.a.Release(a)
+	m.b.Release(b)
+	const slots = 6
+	var writers, readers [slots]atomic.Int32
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	program := func(fs *vfs.FS, id uint64) error {
+		r := rand.New(rand.NewPCG(seed, id))
+		o, err := fs.Open(bg, ino, update)
+		if err != nil {
+			return err
+		}
+		defer fs.Release(o.Handle)
+		for range 150 {
+			l := lock.Lock{Owner: lock.Owner{ID: id}, Write: r.IntN(2) == 0, From: r.Uint64N(slots)}
+			l.End = l.From + 1 + r.Uint64N(slots-l.From)
+			stop := make(chan struct{})
+			wait := r.IntN(3) > 0
+			patience := time.AfterFunc(time.Duration(r.IntN(3000))*time.Microsecond, func() { close(stop) })
+			err := fs.Lock(bg, o.Handle, l, wait, stop)
+			patience.Stop()
+			switch fault.KindOf(err) {
+			case fault.Locked, fault.Canceled, fault.Deadlock:
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			for i := l.From; i < l.End; i++ {
+				if l.Write && writers[i].Add(1) > 1 || l.Write && readers[i].Load() > 0 || !l.Write && writers[i].Load() > 0 {
+					return fmt.Errorf("byte %d is held twice", i)
+				} else if !l.Write {
+					readers[i].Add(1)
+				}
+			}
+			runtime.Gosched()
+			for i := l.From; i < l.End; i++ {
+				if l.Write {
+					writers[i].Add(-1)
+				} else {
+					readers[i].Add(-1)
+				}
+			}
+			if r.IntN(4) == 0 {
+				err = fs.Closed(bg, o.Handle, id)
+			} else {
+				err = fs.Unlock(bg, o.Handle, l)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return fs.Lock(bg, o.Handle, lock.Lock{Owner: lock.Owner{ID: id}, From: 100 + id, End: 101 + id}, false, nil) // for Release to give up
+	}
+	var all []<-chan error
+	for id := range uint64(8) {
+		fs := m.a
+		if id%2 == 0 {
+			fs = m.b
+		}
+		all = append(all, begin(func() error { return program(fs, id+1) }))
+	}
+	for _, end := range all {
+		if err := <-end; err != nil {
+			t.Error(err)
+		}
+	}
+	if tab := m.table(t, ino); !tab.Empty() {
+		t.Errorf("%+v", tab)
 	}
 }
