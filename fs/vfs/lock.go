@@ -221,6 +221,14 @@ func (f *FS) unlock(ctx context.Context, n *node, o ownerOf, from, end uint64) e
 		return nil
 	}
 	flushed := f.handIn(ctx, n)
+	if flushed != nil && ctx.Err() != nil { // who asks is dying, and the flush goes on: the lock must not end before it
+		f.background(n, func(ctx context.Context) {
+			if err := f.unlock(ctx, n, o, from, end); err != nil {
+				f.o.Log.Info("a lock whose program is gone is given up late", "ino", n.ino, "err", err)
+			}
+		})
+		return flushed
+	}
 	op := meta.Unlock{Ino: n.ino, Owner: o.id, Whole: o.whole, From: from, End: end}
 	if _, err := f.applied(ctx, op); err != nil {
 		if !refused(err) {

@@ -24,6 +24,7 @@ import (
 type mates struct {
 	a, b   *vfs.FS
 	am, bm *meta.Local
+	blocks *fstest.Blocks
 	ops    atomic.Int32 // locks and unlocks that b asked for
 	deaf   atomic.Bool  // nobody is told of what is applied
 	refuse func() error // of b's store: its ops happen, and this is what is heard of them
@@ -41,6 +42,7 @@ func newMates(t *testing.T) *mates {
 	must(t, err)
 	blocks := fstest.NewBlocks()
 	blocks.Peer = am.Peers()[0]
+	m.blocks = blocks
 	recall := func(fs **vfs.FS) func(context.Context, uint64, meta.Ino) error {
 		return func(ctx context.Context, _ uint64, ino meta.Ino) error { return (*fs).Recall(ctx, ino) }
 	}
@@ -206,6 +208,38 @@ func TestGrantedBeforeTheInterrupt(t *testing.T) {
 	must(t, <-got)
 	if tab := m.table(t, ino); len(tab.Held) != 1 || tab.Held[0].Owner != (lock.Owner{Session: mateSession, ID: 1}) {
 		t.Fatalf("%+v", tab)
+	}
+}
+
+// A program that is killed while its close hands in what it wrote keeps its lock until that is done.
+func TestLocksOutlastTheirProgramsFlush(t *testing.T) {
+	m := newMates(t)
+	running(t, m.a)
+	_, other := create(t, m.a, "other")
+	for put(t, m.a, other, 0, "x"); m.a.Dirty() > 0; {
+		runtime.Gosched() // until Run runs
+	}
+	ino, a, b := m.shared(t, "f")
+	must(t, m.a.Lock(bg, a, excl(1), false, nil))
+	put(t, m.a, a, 0, "last words")
+	placing, placed := make(chan struct{}), make(chan struct{})
+	m.blocks.OnWrite = func([]byte) error {
+		close(placing)
+		<-placed
+		return nil
+	}
+	dying, die := context.WithCancel(bg)
+	closed := begin(func() error { return m.a.Closed(dying, a, 1) })
+	<-placing
+	die()
+	isKind(t, <-closed, fault.Canceled)
+	isKind(t, m.b.Lock(bg, b, excl(1), false, nil), fault.Locked)
+	got := begin(func() error { return m.b.Lock(bg, b, excl(1), true, nil) })
+	m.queued(t, ino, 1)
+	close(placed)
+	must(t, <-got)
+	if s := read(t, m.b, b); s != "last words" {
+		t.Fatalf("%q", s)
 	}
 }
 
