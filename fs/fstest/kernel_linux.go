@@ -1,6 +1,7 @@
 package fstest
 
 import (
+	"encoding/binary"
 	"errors"
 	"os"
 	"slices"
@@ -237,10 +238,14 @@ func entries(fd, size int) (list []entry, err error) {
 	buf := make([]byte, size)
 	n, err := again(func() (int, error) { return unix.Getdents(fd, buf) })
 	for buf = buf[:max(n, 0)]; len(buf) > 0; {
-		d := (*unix.Dirent)(unsafe.Pointer(&buf[0]))
-		name := buf[unsafe.Offsetof(d.Name):d.Reclen]
-		list = append(list, entry{name: unix.ByteSliceToString(name), ino: d.Ino, next: d.Off, kind: d.Type})
-		buf = buf[d.Reclen:]
+		// Field by field: a unix.Dirent may be longer than what is there.
+		word := binary.NativeEndian.Uint64
+		size := binary.NativeEndian.Uint16(buf[unsafe.Offsetof(unix.Dirent{}.Reclen):])
+		name := buf[unsafe.Offsetof(unix.Dirent{}.Name):size]
+		list = append(list, entry{
+			name: unix.ByteSliceToString(name), ino: word(buf), next: int64(word(buf[8:])), kind: buf[unsafe.Offsetof(unix.Dirent{}.Type)],
+		})
+		buf = buf[size:]
 	}
 	return list, err
 }
