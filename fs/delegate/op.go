@@ -113,6 +113,8 @@ func (m *Mount) look(op meta.Op) (t touches, err error) {
 		t.inos = []meta.Ino{op.Dir, op.Ino}
 	case meta.SetAttr:
 		t.inos = []meta.Ino{op.Ino}
+	case meta.Accessed:
+		t.inos = op.Inos
 	case meta.SetXattr:
 		t.inos = []meta.Ino{op.Ino}
 	case meta.RemoveXattr:

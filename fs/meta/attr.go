@@ -68,6 +68,24 @@ func (a *apply) attrs(n *node, op SetAttr) error {
 	return nil
 }
 
+func (a *apply) accessed(op Accessed) error {
+	if len(op.Inos) > ListMax || len(op.Times) != len(op.Inos) {
+		return fault.New("accessed", fault.Invalid, "%d inodes, %d times", len(op.Inos), len(op.Times))
+	}
+	for i, ino := range op.Inos {
+		n, err := a.node(ino)
+		if err != nil {
+			return err
+		}
+		if n == nil || n.Atime >= op.Times[i] || n.Grant != 0 && n.Grant != a.c.Session {
+			continue
+		}
+		n.Atime = op.Times[i]
+		a.touch(n)
+	}
+	return nil
+}
+
 func (a *apply) setSize(n *node, op SetAttr) error {
 	switch {
 	case n.Type == Dir:

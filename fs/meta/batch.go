@@ -16,7 +16,7 @@ const batchedMax = 512 << 10
 // batchable reports whether a mount may carry out op by itself and say so later.
 func batchable(op Op) bool {
 	switch op.(type) {
-	case Create, Link, Unlink, Rmdir, Rename, SetAttr, Commit, SetXattr, RemoveXattr:
+	case Create, Link, Unlink, Rmdir, Rename, SetAttr, Commit, SetXattr, RemoveXattr, Accessed:
 		return true
 	}
 	return false

@@ -13,6 +13,7 @@ package meta
 
 import (
 	"context"
+	"math"
 
 	"dfs/blockstore"
 	"dfs/cluster"
@@ -59,6 +60,19 @@ const (
 
 // Time is UTC nanoseconds since 1970.
 type Time int64
+
+// TimeAt returns the time that is sec seconds and nsec nanoseconds after 1970. What is beyond Time, in 1677 and 2262, becomes its first
+// or its last, as with any Linux file system.
+func TimeAt(sec, nsec int64) Time {
+	const most = math.MaxInt64/int64(1e9) - 1
+	switch {
+	case sec > most:
+		return math.MaxInt64
+	case sec < -most:
+		return math.MinInt64
+	}
+	return Time(sec*1e9 + nsec)
+}
 
 // Inode is the attributes of a file.
 type Inode struct {
@@ -307,6 +321,13 @@ type SetAttr struct {
 	Time         Time
 	Flags        Flags
 	Btime        Time
+}
+
+// Accessed says when inodes were last read: the atime of Inos[i] becomes Times[i] if that is later. Nothing else changes; what is gone, or
+// granted to another session, is skipped. At most ListMax inodes.
+type Accessed struct {
+	Inos  []Ino
+	Times []Time
 }
 
 // Commit is the only way that written data becomes visible: extents, size and times of one flush together.

@@ -60,6 +60,8 @@ func (Format) op() byte   { return 14 }
 func (Reserve) op() byte  { return 15 }
 func (Batch) op() byte    { return 16 }
 
+func (Accessed) op() byte { return 24 }
+
 func (SetXattr) op() byte    { return 20 }
 func (RemoveXattr) op() byte { return 21 }
 
@@ -111,6 +113,8 @@ func decodeOp(b []byte) (Op, error) {
 		op = readUnlock(d)
 	case 19:
 		op = EndLocks{Session: d.Uint()}
+	case 24:
+		op, err = readAccessed(d)
 	case 20:
 		op = SetXattr{Ino: Ino(d.Uint()), Name: d.String(nameLimit), Value: d.Bytes(2 * XattrValueMax), Flags: d.Uint32(),
 			KillSetgid: d.Bool(), Time: Time(d.Int())}
@@ -161,6 +165,22 @@ func (o Rename) append(b []byte) []byte {
 		return appendUints(b, uint64(o.Ino), uint64(o.Over))
 	}
 	return appendExpected(b, o.Ino)
+}
+
+func (o Accessed) append(b []byte) []byte {
+	b = appendInos(b, o.Inos)
+	for _, t := range o.Times {
+		b = wire.AppendInt(b, int64(t))
+	}
+	return b
+}
+
+func readAccessed(d *wire.Reader) (Accessed, error) {
+	o := Accessed{Inos: readInos(d)}
+	for range o.Inos {
+		o.Times = append(o.Times, Time(d.Int()))
+	}
+	return o, d.Err()
 }
 
 func (o SetAttr) append(b []byte) []byte {

@@ -132,6 +132,8 @@ func (a *apply) carry(op Op) (Result, error) {
 		return a.reserve(op)
 	case Punch:
 		return a.punch(op)
+	case Accessed:
+		return Result{}, a.accessed(op)
 	case SetXattr:
 		return Result{}, a.setXattr(op)
 	case RemoveXattr:

@@ -82,6 +82,11 @@ func (f *FS) Setattr(ctx context.Context, ino meta.Ino, s meta.SetAttr) (Attr, e
 	defer f.coh.Hold(true, ino)() // a directory's lock is held for its SETATTR; for files this means nothing
 	n := f.pin(ino)
 	defer f.unpin(n)
+	if s.Mask&meta.SetAtime != 0 {
+		if err := f.accessed.forget(ctx, ino); err != nil {
+			return Attr{}, err
+		}
+	}
 	if s.Mask&meta.SetSize != 0 {
 		if err := f.resize(ctx, n, &s); err != nil {
 			return Attr{}, err

@@ -37,13 +37,18 @@ func (f *FS) Opendir(ctx context.Context, ino meta.Ino) (Handle, error) {
 func (f *FS) Readdir(ctx context.Context, ino meta.Ino, after meta.Cursor, max int, attributes bool, refs Refs) ([]Listed, error) {
 	defer f.coh.Hold(false, ino)()
 	var ds []meta.Dentry
+	var st meta.Inode
 	until, err := f.read(ctx, coherence.List(ino), func(v meta.View) (err error) {
+		if st, err = v.Stat(ino); err != nil {
+			return err
+		}
 		ds, err = v.List(ino, after, max)
 		return err
 	})
 	if err != nil {
 		return nil, stale(err)
 	}
+	f.noteAccess(&st)
 	out := make([]Listed, len(ds))
 	for i, d := range ds {
 		out[i] = Listed{Name: d.Name, Cursor: d.Cursor, Entry: Entry{Inode: d.Inode}}

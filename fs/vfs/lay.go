@@ -216,6 +216,12 @@ func (f *FS) overlay(a Attr, at uint64) Attr {
 
 // tryOverlay is overlay, or returns what to wait for first.
 func (f *FS) tryOverlay(a Attr, at uint64) (Attr, <-chan struct{}) {
+	a, wait := f.tryOverlayWritten(a, at)
+	f.accessed.over(&a.Inode) // may be kept: it is what the state will say
+	return a, wait
+}
+
+func (f *FS) tryOverlayWritten(a Attr, at uint64) (Attr, <-chan struct{}) {
 	n := f.known(a.Inode.Ino)
 	if n == nil {
 		return a, nil

@@ -193,6 +193,7 @@ func (f *FS) Readlink(ctx context.Context, ino meta.Ino) (string, error) {
 	if a.Inode.Type != meta.Symlink {
 		return "", fault.New("vfs readlink", fault.Invalid, "inode %d is no symbolic link", ino)
 	}
+	f.noteAccess(&a.Inode)
 	return a.Inode.Target, nil
 }
 

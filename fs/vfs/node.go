@@ -23,6 +23,7 @@ type node struct {
 	inflight []*batch     // placed and committed now, in this order
 	settled  []*settled   // committed and not known to be released, in order
 	dropped  uint64       // index of the newest commit that was released and is in every view from then on
+	read     meta.Time    // when its dirty bytes were last read, as far as that was noted
 	extend   int64        // size set here beyond the bytes, on a granted file
 	mtime    meta.Time    // of the last write not committed; 0 none
 	pending  meta.SetAttr // attributes set here, riding on the next commit

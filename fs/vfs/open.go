@@ -26,6 +26,7 @@ type Mode struct {
 	Sync        bool   // every write is on disk when it returns
 	KillPriv    bool   // with Trunc: the caller may not keep the file's setuid and setgid bits
 	PID         uint32 // of the thread that opens; 0 where that is not known
+	NoAtime     bool   // reading does not count as access
 }
 
 // Opened is what an open answers.

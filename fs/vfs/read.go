@@ -34,6 +34,9 @@ func (f *FS) Read(ctx context.Context, id Handle, off int64, p []byte) (int, err
 		return 0, nil
 	}
 	if done, err := f.readDirty(ctx, n, off, p); done || err != nil {
+		if err == nil && !h.mode.NoAtime {
+			f.noteDirtyAccess(n)
+		}
 		return len(p), err
 	}
 	return f.readUnder(ctx, h, off, p)
@@ -93,6 +96,9 @@ func (f *FS) readUnder(ctx context.Context, h *handle, off int64, p []byte) (int
 			err = f.layOver(ctx, n.ino, over, off, p[:got])
 		}
 		if err == nil {
+			if !h.mode.NoAtime {
+				f.noteFileAccess(n, st, at)
+			}
 			return got, nil
 		}
 		gone := errors.Is(err, fault.NotExist) || errors.Is(err, fault.Damaged)

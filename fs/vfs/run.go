@@ -30,6 +30,7 @@ func (f *FS) Run(ctx context.Context) error {
 			f.flushIdle(f.o.Now().Add(-f.o.Idle))
 			f.lookAtSpace()
 			f.tasks.run(f.payOwed)
+			f.tasks.run(f.sendAccessed)
 		case <-ctx.Done():
 			f.FlushAll(context.WithoutCancel(ctx))
 			f.tasks.end()
@@ -94,6 +95,7 @@ func (f *FS) FlushAll(ctx context.Context) {
 		f.unpin(n)
 	}
 	f.sendEnds()
+	f.sendAccessed()
 	if f.alone != nil {
 		ctx, cancel := context.WithTimeout(ctx, settleWithin)
 		defer cancel()

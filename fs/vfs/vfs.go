@@ -34,7 +34,7 @@
 //
 // sequence.mu (of a handle) is taken before ahead.mu.
 //
-// late.mu is taken before node.mu.
+// late.mu is taken before node.mu; accessed.mu is innermost.
 package vfs
 
 import (
@@ -223,6 +223,7 @@ type FS struct {
 	recent   recent
 	late     late
 	locks    locks
+	accessed accessed
 
 	mu      sync.Mutex
 	nodes   map[meta.Ino]*node

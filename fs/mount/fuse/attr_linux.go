@@ -61,7 +61,8 @@ func split(t meta.Time) (sec uint64, nsec uint32) {
 	return uint64(s), uint32(ns)
 }
 
-func join(sec uint64, nsec uint32) meta.Time { return meta.Time(int64(sec)*1e9 + int64(nsec)) }
+// join is the inverse.
+func join(sec uint64, nsec uint32) meta.Time { return meta.TimeAt(int64(sec), int64(nsec)) }
 
 // fillEntry answers a lookup. A name that does not exist is inode 0, which the kernel keeps like any other.
 func (r *raw) fillEntry(out *fuse.EntryOut, e *vfs.Entry) {
@@ -138,10 +139,11 @@ func fillStatx(out *fuse.StatxOut, st *meta.Inode) {
 func modeOf(flags uint32) vfs.Mode {
 	acc := flags & syscall.O_ACCMODE
 	return vfs.Mode{
-		Read:  acc != syscall.O_WRONLY,
-		Write: acc != syscall.O_RDONLY,
-		Trunc: flags&syscall.O_TRUNC != 0,
-		Excl:  flags&syscall.O_EXCL != 0,
-		Sync:  flags&syscall.O_DSYNC != 0,
+		Read:    acc != syscall.O_WRONLY,
+		Write:   acc != syscall.O_RDONLY,
+		NoAtime: flags&unix.O_NOATIME != 0,
+		Trunc:   flags&syscall.O_TRUNC != 0,
+		Excl:    flags&syscall.O_EXCL != 0,
+		Sync:    flags&syscall.O_DSYNC != 0,
 	}
 }

@@ -297,7 +297,7 @@ func fill(out *fuse.Stat_t, st *meta.Inode) {
 
 func split(t meta.Time) fuse.Timespec { return fuse.NewTimespec(time.Unix(0, int64(t))) }
 
-func join(t fuse.Timespec) meta.Time { return meta.Time(t.Sec*1e9 + t.Nsec) }
+func join(t fuse.Timespec) meta.Time { return meta.TimeAt(t.Sec, t.Nsec) }
 
 // modeOf turns the flags of an open into what vfs understands.
 func (h *host) modeOf(flags int) vfs.Mode {
