@@ -118,7 +118,12 @@ func RunDir(t *testing.T, place, root string, except ...func(name string) (why s
 }
 
 // caseWait bounds one case.
-const caseWait = 30 * time.Second
+func caseWait() time.Duration {
+	if long() {
+		return time.Hour
+	}
+	return time.Minute
+}
 
 // child is the process that plays.
 type child struct {
@@ -139,7 +144,7 @@ func (c *child) play(t *testing.T, i int) error {
 		c.end()
 		return err
 	}
-	wait := time.NewTimer(caseWait)
+	wait := time.NewTimer(caseWait())
 	defer wait.Stop()
 	select {
 	case line, there := <-c.lines:
@@ -158,7 +163,7 @@ func (c *child) play(t *testing.T, i int) error {
 	case <-wait.C:
 		c.cmd.Process.Kill()
 		c.end()
-		return fmt.Errorf("not done after %v", caseWait)
+		return fmt.Errorf("not done after %v", caseWait())
 	}
 }
 

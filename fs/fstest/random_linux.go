@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,7 +66,7 @@ func randomChild(arg string) error {
 const (
 	randomFiles = 6
 	randomMax   = 1 << 20 // bytes of a file, about
-	turnMax     = 40      // operations in a row from one directory
+	turnMax     = 100     // operations in a row from one directory
 )
 
 // world is a file system and what it should be.
@@ -74,7 +75,6 @@ type world struct {
 	r     *rand.Rand
 	at    int // the directory whose turn it is
 	files map[string]*modelled
-	log   []string
 }
 
 // modelled is a file: what it should hold, and who has it open where.
@@ -109,10 +109,8 @@ func (w *world) run() error {
 
 // turn makes visible what was written, goes to another directory, and looks at everything there.
 func (w *world) turn() error {
-	for _, m := range w.files {
-		if err := m.close(w.at); err != nil {
-			return m.fail("close", err)
-		}
+	if err := w.leave(); err != nil {
+		return err
 	}
 	w.at = w.r.IntN(len(w.Dirs))
 	entries, err := os.ReadDir(w.Dirs[w.at])
@@ -138,6 +136,23 @@ func (w *world) turn() error {
 		}
 	}
 	return nil
+}
+
+// leave closes what is open in the directory whose turn it was, all at once.
+func (w *world) leave() error {
+	var closes sync.WaitGroup
+	errs := make([]error, 0, randomFiles)
+	for _, m := range w.files {
+		errs = append(errs, nil)
+		failed := &errs[len(errs)-1]
+		closes.Go(func() {
+			if err := m.close(w.at); err != nil {
+				*failed = m.fail("close", err)
+			}
+		})
+	}
+	closes.Wait()
+	return errors.Join(errs...)
 }
 
 func (w *world) path(name string) string { return filepath.Join(w.Dirs[w.at], name) }
@@ -205,39 +220,40 @@ func (w *world) step(n int) error {
 		m.past = append(m.past, fmt.Sprintf("%d@%d ", n, w.at)+fmt.Sprintf(what, args...))
 	}
 	switch k := w.r.IntN(100); {
-	case k < 25:
+	case k < 32:
 		note("write %d at %d", size, off)
 		_, err = f.WriteAt(m.put(w.r.Uint64(), off, size), int64(off))
-	case k < 45:
+	case k < 64:
 		note("read %d at %d", size, off)
 		return w.read(m, name, off, size)
-	case k < 53:
+	case k < 68:
 		off = w.offset(len(m.data) + 1000)
 		note("truncate %d", off)
 		m.truncate(off)
 		err = f.Truncate(int64(off))
-	case k < 60:
+	case k < 72:
 		note("append %d", size)
 		err = w.append(m, name, size)
-	case k < 70 && len(m.data) > 0:
+	case k < 82 && len(m.data) > 0:
 		off = w.r.IntN(len(m.data))
 		size = min(size, len(m.data)-off)
 		note("map and write %d at %d", size, off)
-		err = mapped(f, off, m.put(w.r.Uint64(), off, size))
-	case k < 76:
+		p := m.put(w.r.Uint64(), off, size)
+		err = viaMap(f, off, size, w.r.IntN(8) == 0, func(at []byte) { copy(at, p) })
+	case k < 85:
 		note("punch %d at %d", size, off)
 		err = m.punch(f, off, size)
-	case k < 82:
+	case k < 88:
 		return w.copy(m, f, note)
-	case k < 84:
+	case k < 89:
 		note("fsync")
 		err = f.Sync()
-	case k < 90:
+	case k < 92:
 		note("reopen")
 		err = m.close(w.at)
 	case k < 93:
 		return w.rename(m, name, note)
-	case k < 95:
+	case k < 94:
 		note("unlink")
 		delete(w.files, name)
 		err = errors.Join(os.Remove(w.path(name)), m.closeAll())
@@ -304,7 +320,7 @@ func (w *world) read(m *modelled, name string, off, size int) error {
 		got = got[:k]
 	}
 	if len(want) > 0 && w.r.IntN(4) == 0 {
-		if err := viaMap(f, off, len(want), func(p []byte) error { got = bytes.Clone(p); return nil }); err != nil {
+		if err := viaMap(f, off, len(want), false, func(p []byte) { got = bytes.Clone(p) }); err != nil {
 			return m.fail("map", err)
 		}
 	}
@@ -330,19 +346,19 @@ func (w *world) append(m *modelled, name string, size int) error {
 	return errors.Join(err, f.Close())
 }
 
-// viaMap maps [off, off+size) of a file, shared, for call.
-func viaMap(f *os.File, off, size int, call func(p []byte) error) error {
+// viaMap maps [off, off+size) of a file, shared, for call, and syncs it then or leaves that to the close.
+func viaMap(f *os.File, off, size int, sync bool, call func(p []byte)) error {
 	const page = 4096
 	from := off &^ (page - 1)
 	p, err := unix.Mmap(int(f.Fd()), int64(from), off+size-from, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return err
 	}
-	return errors.Join(call(p[off-from:]), unix.Msync(p, unix.MS_SYNC), unix.Munmap(p))
-}
-
-func mapped(f *os.File, off int, data []byte) error {
-	return viaMap(f, off, len(data), func(p []byte) error { copy(p, data); return nil })
+	call(p[off-from:])
+	if sync {
+		err = unix.Msync(p, unix.MS_SYNC)
+	}
+	return errors.Join(err, unix.Munmap(p))
 }
 
 // punch makes a hole, where holes can be made.
