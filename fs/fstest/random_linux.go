@@ -66,7 +66,7 @@ func randomChild(arg string) error {
 const (
 	randomFiles = 6
 	randomMax   = 1 << 20 // bytes of a file, about
-	turnMax     = 100     // operations in a row from one directory
+	turnMax     = 200     // operations in a row from one directory
 )
 
 // world is a file system and what it should be.
