@@ -39,8 +39,8 @@ fuzz: tally ## every fuzz target for FUZZ=5s (make fuzz FUZZ=1m)
 bench: build ## ext4, a plain FUSE loopback and a three-peer dfs in one run (root)
 	@integration/bench/run.sh
 
-soak: tally ## the long versions of the integration tests
-	DFS_SOAK=1 $(TALLY) -timeout 2h ./integration/...
+soak: tally ## the long versions of the integration tests and of the histories of the control plane
+	DFS_SOAK=1 $(TALLY) -timeout 2h ./integration/... ./sched/plane
 
 sim: ## the coherence simulator on thousands of seeds; make sim SEED=n replays one
 ifdef SEED

@@ -113,18 +113,7 @@ func (c *Client) ask(ctx context.Context, verb string, q question, doc any) erro
 	defer resp.Body.Close()
 	d := json.NewDecoder(io.LimitReader(resp.Body, answerMax))
 	if resp.StatusCode != http.StatusOK {
-		var f refusal
-		if err := d.Decode(&f); err != nil {
-			return fault.New(verb, fault.Other, "the daemon answered %s", resp.Status)
-		}
-		if f.Op == "" {
-			f.Op = verb
-		}
-		err := error(&fault.Error{Op: f.Op, Kind: f.Kind, Detail: f.Detail})
-		if f.Next != "" {
-			err = fault.Advise(err, "%s", f.Next)
-		}
-		return err
+		return RefusalOf(verb, resp)
 	}
 	if doc == nil {
 		return nil

@@ -17,14 +17,18 @@ const (
 
 // Bound bounds a server in connections, and in the time to ask and to be idle. Where there are too many connections, the
 // oldest that is not being answered is closed, so that whoever asks gets through, however many just sit there.
-func Bound(s *http.Server) {
-	c := &crowd{}
+func Bound(s *http.Server) { BoundTo(s, connsMax) }
+
+// BoundTo is Bound with another number of connections.
+func BoundTo(s *http.Server, conns int) {
+	c := &crowd{max: conns}
 	s.ConnState = c.state
 	s.ReadHeaderTimeout, s.IdleTimeout, s.MaxHeaderBytes = askWithin, idleMax, 16<<10
 }
 
 // crowd is the connections that wait for a question, oldest first, and the number of the others.
 type crowd struct {
+	max     int
 	mu      sync.Mutex
 	waiting []net.Conn
 	asking  map[net.Conn]bool
@@ -52,7 +56,7 @@ func (c *crowd) move(conn net.Conn, s http.ConnState) (out net.Conn) {
 		c.asking[conn] = true
 	case http.StateNew, http.StateIdle:
 		c.waiting = append(c.waiting, conn)
-		if len(c.waiting)+len(c.asking) > connsMax {
+		if len(c.waiting)+len(c.asking) > c.max {
 			out = c.waiting[0]
 			c.waiting = c.waiting[1:]
 		}

@@ -9,7 +9,7 @@ import (
 // Whoever asks gets through: those that wait make room, the oldest first, and those being answered never do.
 func TestACrowdMakesRoom(t *testing.T) {
 	type conn struct{ net.Conn }
-	c := &crowd{}
+	c := &crowd{max: connsMax}
 	asking := &conn{}
 	c.move(asking, http.StateNew)
 	c.move(asking, http.StateActive)

@@ -68,6 +68,7 @@ func (n *Node) applied(index uint64) {
 	if n.fs != nil {
 		n.fs.Applied(cs...)
 	}
+	n.reached.grow(index)
 }
 
 // prepared is called after the next entry was prepared.
@@ -92,6 +93,7 @@ func (n *Node) reset(index uint64) {
 	if n.fs != nil {
 		n.fs.Reset()
 	}
+	n.reached.grow(index)
 }
 
 // readMembers brings the roster up to the facts.

@@ -17,6 +17,7 @@
 //	parts.json    that these were all there once, and whose they are
 //	flags.json    flags of the last start
 //	control.sock  the control socket
+//	machine.sock  the control plane's state, for the sidecar
 package node
 
 import (

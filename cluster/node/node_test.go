@@ -21,14 +21,14 @@ import (
 // live is a Node that runs without a mount.
 type live struct {
 	*Node
-	t    *testing.T
+	t    testing.TB
 	data string
 	stop func()
 	end  func() error // waits until it ends by itself, instead of stop
 }
 
 // up starts a peer on a data directory; it is stopped at the test's end at the latest.
-func up(t *testing.T, data string, change ...func(*Config)) *live {
+func up(t testing.TB, data string, change ...func(*Config)) *live {
 	t.Helper()
 	cfg := Config{Data: data, Listen: "127.0.0.1:0", Capacity: 1 << 30, Name: filepath.Base(data)}
 	for _, f := range change {

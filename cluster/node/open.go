@@ -34,6 +34,7 @@ import (
 	"dfs/fs/vfs"
 	"dfs/net/peer"
 	"dfs/net/wire"
+	"dfs/sched/plane"
 )
 
 // Node is one peer. Open makes it, Run runs it; the admin methods may be called from Open on.
@@ -51,6 +52,8 @@ type Node struct {
 	machine  *state.Machine
 	group    *raft.Group
 	store    *store
+	plane    *planeEnd
+	reached  *reached // what is applied here
 	blocks   *segment.Store
 	pool     *pool.Pool
 	gossip   *gossip.Gossip
@@ -244,7 +247,7 @@ func (n *Node) openLog() (err error) {
 		return err
 	}
 	n.state = gather.New(n.kv, gather.Options{HeldVersions: held})
-	n.machine, err = state.New(n.state, state.Options{Parts: map[byte]state.Part{state.TagMeta: meta.Part{}}, Log: n.log})
+	n.machine, err = state.New(n.state, state.Options{Parts: map[byte]state.Part{state.TagMeta: meta.Part{}, state.TagPlane: plane.Part{Log: n.log}}, Log: n.log})
 	if err != nil {
 		return err
 	}
@@ -252,6 +255,11 @@ func (n *Node) openLog() (err error) {
 		return err
 	}
 	n.machine.Follow(follower{n})
+	if n.plane, err = newPlaneEnd(n); err != nil {
+		return err
+	}
+	n.machine.Follow(n.plane)
+	n.reached = newReached(n.machine.Applied())
 	n.store = &store{machine: n.machine, released: newGate(), cut: newCutOff(n.cutOff), session: &n.session}
 	n.driver = coherence.NewDriver(n.machine.Applied(), coherence.Options{
 		Session:     n.session.id.Load(),
@@ -341,6 +349,7 @@ func (n *Node) openBlocks() (err error) {
 	n.net.Serve(kindExamine, kindExamine, n.serveExamine)
 	n.net.Serve(kindReadmit, kindReadmit, n.serveReadmit)
 	n.net.Serve(kindScrub, kindScrub, n.serveScrub)
+	n.net.Serve(kindLocalDo, kindLocalAsk, n.plane.serveLocal)
 	n.dropper = repair.Dropper{Self: n.id.ID(), View: n.store.newest, Store: n.blocks}
 	n.sweeper = repair.Sweeper{Store: n.blocks, Latest: n.latest, Released: n.store.Released, Rest: rest}
 	n.keeper = repair.New(repair.Options{

@@ -111,6 +111,9 @@ func (n *Node) run(ctx context.Context, fail context.CancelCauseFunc) error {
 		return err
 	}
 	defer n.resign()
+	sidecar := newStage(fail) // needs the log
+	defer sidecar.end()
+	sidecar.run("control plane", n.plane.Run)
 	if n.fs != nil {
 		own := newStage(fail) // needs the log
 		defer func() {

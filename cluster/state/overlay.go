@@ -5,14 +5,13 @@ import (
 	"slices"
 	"strings"
 
-	"dfs/blockstore/kv"
 	"dfs/cluster/fault"
 )
 
 // overlay gathers one proposal's writes over the entry's transaction, so that they can be dropped as one. The
 // first failure of the store below sticks: the replica must stop, whatever the part made of it.
 type overlay struct {
-	below  kv.Txn
+	below  Tx
 	writes map[string][]byte // nil: deleted
 	sorted []string          // keys of writes
 	bytes  int
@@ -22,7 +21,7 @@ type overlay struct {
 
 var _ Tx = (*overlay)(nil)
 
-func newOverlay(below kv.Txn) *overlay { return &overlay{below: below, writes: map[string][]byte{}} }
+func newOverlay(below Tx) *overlay { return &overlay{below: below, writes: map[string][]byte{}} }
 
 func (o *overlay) fail(err error) error {
 	if err != nil && o.broken == nil {

@@ -44,6 +44,8 @@ func root(x *ctl) *cobra.Command {
 A path inside a mount selects its cluster; else --data DIR; else the user's data directory.
 Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 refused, 5 timed out, 6 degraded, 7 conflict.`,
 	}
+	c.AddCommand(x.kv(), x.queue(), x.sem(), x.bank(), x.deadlock(), x.mem(), x.planeResume())
+
 	c.PersistentFlags().String("data", "", "data directory of the peer to ask (default: the user's)")
 	c.PersistentFlags().BoolVar(&x.json, "json", false, "print JSON")
 	return cli.Group(c, x.status(), x.wait(), x.where(), x.stat(), x.peer(), x.layout(), x.token(), x.lock(), x.scrub(), x.repair(), x.fsck(), x.events(), x.sim())

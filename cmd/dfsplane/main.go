@@ -1,9 +1,10 @@
 // Command dfsplane is the control plane beside dfsd: the process that runs other people's programs, so that the one
 // with the mount never has to.
 //
-// `dfsd up` starts it and starts it again. It answers GET /health on the unix socket DATA/plane.sock (mode 0600) and
-// ends on SIGTERM, on SIGINT, and when its supervisor does. Its services (tasks, models of an operating system) come
-// later.
+// `dfsd up` starts it and starts it again. On the unix socket DATA/plane.sock (mode 0600) it serves what package sched/control
+// has: shared memory, queues, semaphores, a bank of resources, simulated memories, deadlocks; and GET /health. It keeps
+// nothing: the state is in the daemon, behind the log, at DATA/machine.sock. It ends on SIGTERM, on SIGINT, and when its
+// supervisor does. Tasks come later.
 package main
 
 import (
@@ -11,6 +12,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -23,13 +26,17 @@ import (
 	"dfs/cluster/admin"
 	"dfs/cluster/fault"
 	"dfs/cmd/internal/cli"
+	"dfs/sched/control"
+	"dfs/sched/plane/link"
 )
 
 // Names in the data directory.
 const (
-	socketName = "plane.sock"
+	socketName = control.SocketName
 	lockName   = "plane.lock"
 )
+
+const connsMax = 1024 // most of them wait
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -42,8 +49,9 @@ func root() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dfsplane",
 		Short: "the control plane beside dfsd",
-		Long: `dfsplane is started by "dfsd up" and runs beside the daemon, in a process of its own. It answers GET /health on
-DATA/plane.sock. It has no services yet: tasks and the models of an operating system come in later versions.`,
+		Long: `dfsplane is started by "dfsd up" and runs beside the daemon, in a process of its own. It serves shared memory,
+queues, semaphores, resources and simulated memories on DATA/plane.sock; dfsctl kv|queue|sem|bank|mem|deadlock use it.
+It keeps nothing of its own. Tasks come in later versions.`,
 		Args: cobra.NoArgs,
 	}
 	c.CompletionOptions.DisableDefaultCmd = true
@@ -86,8 +94,19 @@ func run(ctx context.Context, data string) error {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(map[string]any{"schema": 1, "health": "healthy", "pid": os.Getpid()})
 	})
-	s := &http.Server{Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second}
-	admin.Bound(s)
+	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	service := control.New(link.Dial(data), logger)
+	service.Register(mux)
+	ctx, stop := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- service.Run(ctx) }()
+	defer func() { <-served }()
+	defer stop()
+	s := &http.Server{
+		Handler: mux, BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+	admin.BoundTo(s, connsMax)
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
 	select {
