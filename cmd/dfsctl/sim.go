@@ -32,7 +32,7 @@ type solution struct {
 	doc      any                  // the JSON document
 	text     func(w io.Writer)    // tables, with tabs
 	bare     bool                 // text is for another program: nothing is printed around it
-	chart    func(w io.Writer)    // what --gantt adds
+	chart    func(w io.Writer)    // what --gantt adds; nil: there is no such flag
 	picture  func() *draw.Picture // --svg
 	steps    int                  // --step: how many there are
 	step     func(w io.Writer, i int)
@@ -55,7 +55,7 @@ const chartWidth = 78
 func (x *ctl) sim() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "sim",
-		Short: "simulate scheduling, memory, paging, the banker and deadlocks",
+		Short: "simulate scheduling, memory, paging, the banker, deadlocks and synchronization",
 		Long: `sim runs textbook problems without any daemon: from a trace file (--trace FILE, - is standard input), from the
 exercises that ship with it (--exercise NAME, see dfsctl sim list), or made from a number (--seed N).
 
@@ -66,7 +66,7 @@ and the question and, with --answer, says whether the answer is right. Traces ar
 	for _, s := range []simulator{simSched(), simMem(), simPaging(), simBanker(), simDeadlock()} {
 		subs = append(subs, x.simulate(s))
 	}
-	return cli.Group(c, append(subs, x.simList())...)
+	return cli.Group(c, append(subs, x.simClassic(), x.simList())...)
 }
 
 func (x *ctl) simulate(s simulator) *cobra.Command {
@@ -301,8 +301,10 @@ func (x *ctl) quiz(c *cobra.Command, text string, s *solution) error {
 		fmt.Fprintf(out, "right: %s\n", s.expected)
 	default:
 		fmt.Fprintf(out, "wrong: it is %s\n\n", s.expected)
-		s.chart(out)
-		fmt.Fprintln(out)
+		if s.chart != nil {
+			s.chart(out)
+			fmt.Fprintln(out)
+		}
 		return x.answer(c, nil, s.text)
 	}
 	return nil

@@ -439,3 +439,38 @@ func TestSimBankerWithoutProcesses(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+func TestSimClassicProblems(t *testing.T) {
+	for _, p := range classics {
+		for _, args := range [][]string{{}, {"--seed", "3"}, {"--json"}, {"--step"}, {"--quiz"}} {
+			code, out, errs := sim(t, "\n\nb\n", append([]string{"classic", p.name}, args...)...)
+			if code != 0 || out == "" || errs != "" {
+				t.Errorf("%s %v: %d %s%s", p.name, args, code, out, errs)
+			}
+		}
+		_, right, _ := sim(t, "", "classic", p.name)
+		_, wrong, _ := sim(t, "", "classic", p.name, "--wrong")
+		if !strings.HasPrefix(right, "all are done") || !strings.HasPrefix(wrong, "deadlock: ") {
+			t.Errorf("%s\n%s\n%s", p.name, right, wrong)
+		}
+	}
+	_, out, _ := sim(t, "", "classic", "philosophers", "--actors", "2", "--wrong", "--json")
+	var doc map[string]any
+	if err := json.Unmarshal([]byte(out), &doc); err != nil {
+		t.Fatal(err, out)
+	}
+	wantJSON(t, "deadlocked", doc["deadlocked"], `["P1","P2"]`)
+	wantJSON(t, "moves", doc["moves"], `[{"who":"P1","what":"takes fork 1","blocked":false},{"who":"P2","what":"takes fork 2","blocked":false},
+		{"who":"P1","what":"wants fork 2","blocked":true},{"who":"P2","what":"wants fork 1","blocked":true}]`)
+	for answer, right := range map[string]bool{"P2,P1": true, "P1": false, "done": false} {
+		_, out, _ := sim(t, "", "classic", "philosophers", "--actors", "2", "--wrong", "--answer", answer)
+		if strings.HasPrefix(out, "right") != right {
+			t.Errorf("%s: %s", answer, out)
+		}
+	}
+	for _, bad := range [][]string{{}, {"chess"}, {"barber", "--actors", "0"}, {"barber", "--step", "--json"}, {"barber", "x"}} {
+		if code, _, errs := sim(t, "", append([]string{"classic"}, bad...)...); code != cli.Usage {
+			t.Errorf("%v: %d %s", bad, code, errs)
+		}
+	}
+}

@@ -11,15 +11,16 @@ func Philosophers(n, rounds int, ordered bool) *Stage {
 		forks[i] = &Semaphore{value: 1, limit: 1}
 	}
 	s := &Stage{}
+	fork := func(i int) string { return fmt.Sprintf("fork %d", i+1) }
 	for i := range n {
-		first, second := forks[i], forks[(i+1)%n]
+		first, second := i, (i+1)%n
 		if ordered && i == n-1 {
 			first, second = second, first
 		}
 		s.actors = append(s.actors, &player{Actor: Actor{
 			Name: fmt.Sprintf("P%d", i+1),
-			Script: repeat(rounds, wait(first), wait(second),
-				act(func(who string) { s.Say("%s eats", who) }), post(second), post(first)),
+			Script: repeat(rounds, s.wait(forks[first], fork(first)), s.wait(forks[second], fork(second)),
+				s.act(func(who string) { s.Say("%s eats", who) }), s.post(forks[second], fork(second)), s.post(forks[first], fork(first))),
 		}})
 	}
 	return s
@@ -33,27 +34,27 @@ func Buffer(makers, goods, places int, wrong bool) *Stage {
 	s := &Stage{}
 	var shelf []string
 	made := 0
-	put := act(func(who string) {
+	put := s.act(func(who string) {
 		made++
 		shelf = append(shelf, fmt.Sprintf("%d", made))
 		s.Say("%s puts %d", who, made)
 	})
-	first, second := free, lock
+	first, second := s.wait(free, "a free place"), s.wait(lock, "the lock")
 	if wrong {
-		first, second = lock, free
+		first, second = second, first
 	}
 	for i := range makers {
 		s.actors = append(s.actors, &player{Actor: Actor{
 			Name:   fmt.Sprintf("maker%d", i+1),
-			Script: repeat(goods, wait(first), wait(second), put, post(lock), post(full)),
+			Script: repeat(goods, first, second, put, s.post(lock, "the lock"), s.post(full, "a full place")),
 		}})
 	}
 	s.actors = append(s.actors, &player{Actor: Actor{
 		Name: "consumer",
-		Script: repeat(goods*makers, wait(full), wait(lock), act(func(who string) {
+		Script: repeat(goods*makers, s.wait(full, "a full place"), s.wait(lock, "the lock"), s.act(func(who string) {
 			s.Say("%s takes %s", who, shelf[0])
 			shelf = shelf[1:]
-		}), post(lock), post(free)),
+		}), s.post(lock, "the lock"), s.post(free, "a free place")),
 	}})
 	return s
 }
@@ -64,29 +65,32 @@ func ReadersWriters(readers, writers, rounds int, p Preference, upgrades bool) *
 	lock := NewRWLock(p)
 	s := &Stage{}
 	text := 0
-	ask := func(how func(string) (bool, error)) Line {
+	ask := func(how func(string) (bool, error), what string) Line {
 		return func(who string) (Next, []Wake) {
+			s.doing = "wants " + what
 			if blocked, _ := how(who); blocked {
 				return Blocks, nil
 			}
+			s.doing = "takes " + what
 			return Goes, nil
 		}
 	}
 	release := func(who string) (Next, []Wake) {
+		s.doing = "lets go"
 		wakes, _ := lock.Release(who)
 		return Goes, wakes
 	}
 	for i := range readers {
 		s.actors = append(s.actors, &player{Actor: Actor{
 			Name:   fmt.Sprintf("reader%d", i+1),
-			Script: repeat(rounds, ask(lock.Read), act(func(who string) { s.Say("%s reads %d", who, text) }), release),
+			Script: repeat(rounds, ask(lock.Read, "the lock to read"), s.act(func(who string) { s.Say("%s reads %d", who, text) }), release),
 		}})
 	}
 	for i := range writers {
-		write := []Line{act(func(who string) { text++; s.Say("%s writes %d", who, text) }), release}
-		script := append([]Line{ask(lock.Write)}, write...)
+		write := []Line{s.act(func(who string) { text++; s.Say("%s writes %d", who, text) }), release}
+		script := append([]Line{ask(lock.Write, "the lock to write")}, write...)
 		if upgrades {
-			script = append([]Line{ask(lock.Read), ask(lock.Upgrade)}, write...)
+			script = append([]Line{ask(lock.Read, "the lock to read"), ask(lock.Upgrade, "to write as well")}, write...)
 		}
 		s.actors = append(s.actors, &player{Actor: Actor{Name: fmt.Sprintf("writer%d", i+1), Script: repeat(rounds, script...)}})
 	}
@@ -99,13 +103,13 @@ func Barber(customers, chairs int, wrong bool) *Stage {
 	waiting, ready, lock := &Semaphore{limit: MaxSemaphore}, &Semaphore{limit: MaxSemaphore}, &Semaphore{value: 1, limit: 1}
 	seated := 0
 	s := &Stage{}
-	first, second := wait(waiting), wait(lock)
+	first, second := s.wait(waiting, "a customer"), s.wait(lock, "the lock")
 	if wrong {
 		first, second = second, first
 	}
 	s.actors = append(s.actors, &player{Actor: Actor{
 		Name:    "barber",
-		Script:  []Line{first, second, act(func(string) { seated-- }), post(ready), post(lock)},
+		Script:  []Line{first, second, s.act(func(string) { seated--; s.doing = "calls the next one" }), s.post(ready, "a haircut"), s.post(lock, "the lock")},
 		Endless: true,
 	}})
 	for i := range customers {
@@ -113,6 +117,7 @@ func Barber(customers, chairs int, wrong bool) *Stage {
 		me := s.actors[i+1]
 		away := func(who string) (Next, []Wake) { // all chairs are taken: skip the rest of the script
 			if seated < chairs {
+				s.doing = "finds a chair"
 				return Goes, nil
 			}
 			s.Say("%s goes away", who)
@@ -121,8 +126,9 @@ func Barber(customers, chairs int, wrong bool) *Stage {
 			return Goes, wakes
 		}
 		me.Script = []Line{
-			wait(lock), away, act(func(string) { seated++ }), post(waiting), post(lock), wait(ready),
-			act(func(who string) { s.Say("%s is served", who) }),
+			s.wait(lock, "the lock"), away, s.act(func(string) { seated++; s.doing = "sits down" }), s.post(waiting, "the barber a sign"),
+			s.post(lock, "the lock"), s.wait(ready, "a haircut"),
+			s.act(func(who string) { s.Say("%s is served", who) }),
 		}
 	}
 	return s

@@ -3,6 +3,7 @@ package ipc
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 )
 
 // Next says what becomes of an actor after a line of its script.
@@ -30,6 +31,16 @@ type Actor struct {
 type Stage struct {
 	actors []*player
 	Log    []string // what Say noted
+	Moves  []Move   // every line that was played
+	doing  string   // what the line that is played now does
+}
+
+// Move is one line as it was played.
+type Move struct {
+	Who     string
+	What    string // "" where the line does not say
+	Blocked bool   // it made the actor wait
+	Woke    []string
 }
 
 type player struct {
@@ -54,7 +65,10 @@ func NewStage(actors ...Actor) *Stage {
 }
 
 // Say notes a remark.
-func (s *Stage) Say(format string, args ...any) { s.Log = append(s.Log, fmt.Sprintf(format, args...)) }
+func (s *Stage) Say(format string, args ...any) {
+	s.Log = append(s.Log, fmt.Sprintf(format, args...))
+	s.doing = s.Log[len(s.Log)-1]
+}
 
 // Play runs to the end. With a nil random the actors that can go on take turns, a line each; else random picks. It stops
 // after limit lines even if some could go on.
@@ -105,7 +119,9 @@ func (s *Stage) ready() (ks []int) {
 }
 
 func (s *Stage) line(p *player) {
+	s.doing = ""
 	next, wakes := p.Script[p.at](p.Name)
+	s.Moves = append(s.Moves, Move{p.Name, strings.TrimPrefix(s.doing, p.Name+" "), next != Goes, names(wakes)})
 	if next != Again {
 		p.at++
 	}
@@ -130,25 +146,28 @@ func repeat(n int, lines ...Line) (script []Line) {
 	return script
 }
 
-// wait is a line that takes one of a semaphore, post one that gives one.
-func wait(s *Semaphore) Line {
+// wait is a line that takes one of a semaphore that is called name, post one that gives one.
+func (s *Stage) wait(sem *Semaphore, name string) Line {
 	return func(who string) (Next, []Wake) {
-		if blocked, _ := s.Wait(who); blocked {
+		s.doing = "wants " + name
+		if blocked, _ := sem.Wait(who); blocked {
 			return Blocks, nil
 		}
+		s.doing = "takes " + name
 		return Goes, nil
 	}
 }
 
-func post(s *Semaphore) Line {
+func (s *Stage) post(sem *Semaphore, name string) Line {
 	return func(string) (Next, []Wake) {
-		wakes, _ := s.Post()
+		s.doing = "gives " + name
+		wakes, _ := sem.Post()
 		return Goes, wakes
 	}
 }
 
 // act is a line that only does something.
-func act(do func(who string)) Line {
+func (s *Stage) act(do func(who string)) Line {
 	return func(who string) (Next, []Wake) {
 		do(who)
 		return Goes, nil
