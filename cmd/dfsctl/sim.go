@@ -45,6 +45,7 @@ type solution struct {
 var simChoices = map[string][]string{
 	"discipline": {"fcfs", "sjf", "srtf", "priority", "rr", "mlfq", "lottery", "stride", "cfs", "eevdf"},
 	"fit":        {"first", "best", "worst", "next", "buddy", "tlsf", "slab"},
+	"prevent":    {"wait-die", "wound-wait"},
 	"policy":     {"fifo", "lru", "clock", "opt", "lfu", "second-chance", "working-set"},
 }
 

@@ -27,10 +27,12 @@ Every resource has one instance; a process waits for all it wants; a wanted reso
 wait. Who waits for a deadlocked process without being on a cycle is blocked behind it.
 
 With several instances of a resource, told by lines RESOURCE has N, holds and wants may bear a number too, and the matrix
-method decides: who holds something and cannot finish is deadlocked. --chase P lets P find out by edge chasing.`,
+method decides: who holds something and cannot finish is deadlocked. --chase P lets P find out by edge chasing;
+--prevent says what a rule makes of the requests, processes being the older the earlier the trace names them.`,
 		flags: func(f *pflag.FlagSet) {
 			f.Bool("dot", false, "print the graph in Graphviz's language")
 			f.String("chase", "", "a process that asks by probes whether it is deadlocked (Chandy, Misra, Haas)")
+			f.String("prevent", "", "wait-die|wound-wait: what the rule makes of each request")
 		},
 		solve: solveDeadlock,
 	}
@@ -44,6 +46,21 @@ type deadlockDoc struct {
 	Waits         []deadlockEdge `json:"waits"`
 	Victims       []string       `json:"victims"` // whom to end
 	Chase         *deadlockChase `json:"chase,omitempty"`
+	Prevention    *deadlockRule  `json:"prevention,omitempty"`
+}
+
+// deadlockRule is what came of --prevent.
+type deadlockRule struct {
+	Rule       string            `json:"rule"`
+	Meetings   []deadlockMeeting `json:"meetings"`
+	RolledBack []string          `json:"rolled_back"`
+}
+
+type deadlockMeeting struct {
+	Process  string  `json:"process"`
+	Resource string  `json:"resource"`
+	Holder   *string `json:"holder"`  // null where it was free
+	Outcome  string  `json:"outcome"` // takes, wait, die, wound
 }
 
 // deadlockChase is what came of --chase.
@@ -98,6 +115,12 @@ func solveDeadlock(f *pflag.FlagSet, text string) (*solution, error) {
 		}
 	}
 	show := deadlockText
+	if f.Changed("prevent") {
+		rule, _ := f.GetString("prevent")
+		if doc.Prevention, err = prevent(g, rule); err != nil {
+			return nil, err
+		}
+	}
 	dot, _ := f.GetBool("dot")
 	if dot {
 		show = func(w io.Writer, _ deadlockDoc) { _ = g.WriteDOT(w) }
@@ -158,6 +181,24 @@ func chase(g *waitfor.Graph, initiator string) (*deadlockChase, error) {
 	return d, nil
 }
 
+// prevent plays the requests of g under a rule.
+func prevent(g *waitfor.Graph, rule string) (*deadlockRule, error) {
+	rules := map[string]func(a, b waitfor.Stamp) waitfor.Verdict{"wait-die": waitfor.WaitDie, "wound-wait": waitfor.WoundWait}
+	if rules[rule] == nil {
+		return nil, fmt.Errorf("--prevent %s: wait-die or wound-wait", rule)
+	}
+	p := g.Prevent(rules[rule])
+	d := &deadlockRule{Rule: rule, Meetings: []deadlockMeeting{}, RolledBack: present(p.RolledBack)}
+	for _, m := range p.Meetings {
+		meeting := deadlockMeeting{Process: m.Process, Resource: m.Resource, Outcome: cmp.Or(string(m.Verdict), "takes")}
+		if m.Holder != "" {
+			meeting.Holder = &m.Holder
+		}
+		d.Meetings = append(d.Meetings, meeting)
+	}
+	return d, nil
+}
+
 func deadlockEdges(w io.Writer, d deadlockDoc) {
 	for _, e := range d.Waits {
 		mark := ""
@@ -169,7 +210,10 @@ func deadlockEdges(w io.Writer, d deadlockDoc) {
 }
 
 func deadlockText(w io.Writer, d deadlockDoc) {
-	defer chaseText(w, d.Chase)
+	defer func() {
+		chaseText(w, d.Chase)
+		preventText(w, d.Prevention)
+	}()
 	if len(d.Deadlocked) == 0 {
 		fmt.Fprintln(w, "no deadlock")
 		return
@@ -195,5 +239,27 @@ func chaseText(w io.Writer, d *deadlockChase) {
 		fmt.Fprintf(w, "a probe came back: %s is deadlocked\n", d.Initiator)
 	} else {
 		fmt.Fprintf(w, "no probe came back: %s is on no cycle\n", d.Initiator)
+	}
+}
+
+func preventText(w io.Writer, d *deadlockRule) {
+	if d == nil {
+		return
+	}
+	fmt.Fprintf(w, "%s:\n", d.Rule)
+	for _, m := range d.Meetings {
+		switch m.Outcome {
+		case string(waitfor.Wait):
+			fmt.Fprintf(w, "%s waits for %s, which %s holds\n", m.Process, m.Resource, *m.Holder)
+		case string(waitfor.Die):
+			fmt.Fprintf(w, "%s wants %s, which the older %s holds: %s is rolled back\n", m.Process, m.Resource, *m.Holder, m.Process)
+		case string(waitfor.Wound):
+			fmt.Fprintf(w, "%s wants %s, which the younger %s holds: %s is rolled back\n", m.Process, m.Resource, *m.Holder, *m.Holder)
+		default:
+			fmt.Fprintf(w, "%s takes %s\n", m.Process, m.Resource)
+		}
+	}
+	if len(d.RolledBack) == 0 {
+		fmt.Fprintln(w, "nobody is rolled back")
 	}
 }

@@ -20,7 +20,7 @@ func solveInstances(f *pflag.FlagSet, text string) (*solution, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, foreign := range []string{"dot", "chase"} {
+	for _, foreign := range []string{"dot", "chase", "prevent"} {
 		if f.Changed(foreign) {
 			return nil, fmt.Errorf("--%s is for resources of one instance: with several a cycle alone proves nothing", foreign)
 		}

@@ -422,7 +422,10 @@ func TestSimInstancesVictimsAndProbes(t *testing.T) {
 	wantJSON(t, "G32", doc["chase"], `{"initiator":"1","declared":true,"probes":[{"initiator":"1","from":"1","to":"2"},
 		{"initiator":"1","from":"2","to":"3"},{"initiator":"1","from":"3","to":"1"}]}`)
 	wantJSON(t, "victim", doc["victims"], `["3"]`)
-	for trace, args := range map[string][]string{"A wants R": {"--chase", "B"}, "R has 2\nA wants R": {"--dot"}, "A holds R 2": nil, "R has 1": nil} {
+	doc = simJSON(t, "A holds R\nB holds S\nA wants S\nB wants R\n", "deadlock", "--prevent", "wait-die")
+	wantJSON(t, "wait-die", doc["prevention"], `{"rule":"wait-die","rolled_back":["B"],"meetings":[{"process":"A","resource":"S","holder":"B","outcome":"wait"},
+		{"process":"B","resource":"R","holder":"A","outcome":"die"},{"process":"A","resource":"S","holder":null,"outcome":"takes"}]}`)
+	for trace, args := range map[string][]string{"A wants R": {"--chase", "B"}, "A wants S": {"--prevent", "luck"}, "R has 2\nA wants R": {"--dot"}, "A holds R 2": nil, "R has 1": nil} {
 		if code, _, errs := sim(t, trace, append([]string{"deadlock", "--trace", "-"}, args...)...); code != cli.Usage {
 			t.Errorf("%s: %d %s", trace, code, errs)
 		}

@@ -249,6 +249,47 @@ func TestPreventionClosesNoCycle(t *testing.T) {
 	}
 }
 
+// Whatever the graph: in the end nobody is deadlocked, every wait points the way the rule allows, and the oldest process is
+// never rolled back.
+func TestPreventedGraphs(t *testing.T) {
+	for s := *seed; s < *seed+2000; s++ {
+		r := rand.New(rand.NewPCG(s, 6))
+		g := NewGraph()
+		n := 1 + r.IntN(8)
+		for i := range n {
+			if err := g.Holds(fmt.Sprint("P", r.IntN(n)), fmt.Sprint("R", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range r.IntN(3 * n) {
+			g.Wants(fmt.Sprint("P", r.IntN(n)), fmt.Sprint("R", r.IntN(n+2)))
+		}
+		ps := g.Processes()
+		for _, rule := range []func(a, b Stamp) Verdict{WaitDie, WoundWait} {
+			p := g.Prevent(rule)
+			if d := Analyse(ps, p.Waiting).Deadlocked; d != nil {
+				t.Fatalf("seed %d: %v are deadlocked: %+v", s, d, p)
+			}
+			for _, e := range p.Waiting {
+				a, b := Stamp{Time: uint64(slices.Index(ps, e.From))}, Stamp{Time: uint64(slices.Index(ps, e.To))}
+				if e.To == "" || rule(a, b) != Wait || slices.Contains(p.RolledBack, e.From) || slices.Contains(p.RolledBack, e.To) {
+					t.Fatalf("seed %d: %v waits in %+v", s, e, p)
+				}
+			}
+			if slices.Contains(p.RolledBack, ps[0]) || len(slices.Compact(slices.Sorted(slices.Values(p.RolledBack)))) != len(p.RolledBack) {
+				t.Fatalf("seed %d: rolled back %v", s, p.RolledBack)
+			}
+		}
+	}
+	g := read(t, "A holds R\nB holds S\nA wants S\nB wants R")
+	if p := g.Prevent(WaitDie); !slices.Equal(p.RolledBack, []string{"B"}) || !slices.Equal(p.Meetings, []Meeting{{"A", "S", "B", Wait}, {"B", "R", "A", Die}, {"A", "S", "", ""}}) {
+		t.Errorf("wait-die: %+v", p)
+	}
+	if p := g.Prevent(WoundWait); !slices.Equal(p.RolledBack, []string{"B"}) || !slices.Equal(p.Meetings, []Meeting{{"A", "S", "B", Wound}, {"A", "S", "", ""}}) {
+		t.Errorf("wound-wait: %+v", p)
+	}
+}
+
 func TestVictimAndDecider(t *testing.T) {
 	ms := []Member{{"a", 5, 1, 1}, {"b", 2, 1, 3}, {"c", 2, 9, 2}, {"d", 2, 9, 1}, {"e", 2, 9, 1}}
 	for n, want := range map[int]string{0: "", 1: "a", 2: "b", 3: "c", 4: "d", 5: "e"} {
