@@ -47,6 +47,7 @@ const (
 // SVG draws the schedule with one row a process, in the order of the trace, above a common axis of time. A thin line goes
 // from a process's arrival to its completion: where nothing lies upon it the process waits.
 func (r Result) SVG(title string) *draw.Picture {
+	left := r.margin()
 	bottom := float64(top + row*(len(r.Processes)+1))
 	p := &draw.Picture{Width: left + chart + 40, Height: bottom + 80}
 	p.Text(left, 28, "start", 15, draw.Ink, title)
@@ -80,6 +81,15 @@ func (r Result) SVG(title string) *draw.Picture {
 		r.Mean.Waiting, r.Mean.Turnaround, r.Mean.Response, r.Throughput, 100*r.Utilisation, r.Switches))
 	p.Text(left, bottom+65, "start", 11, draw.Faint, r.legend())
 	return p
+}
+
+// margin is the room for the names of the processes.
+func (r Result) margin() float64 {
+	longest := 0
+	for _, t := range r.Processes {
+		longest = max(longest, utf8.RuneCountInString(t.ID))
+	}
+	return max(left, min(240, float64(7*longest+24)))
 }
 
 // box draws s in the row at y, in the colour of its process.

@@ -92,11 +92,11 @@ const maxDrawn = 60
 func (g *Graph) SVG(title string) *draw.Picture {
 	report := g.Analyse()
 	shown := g.processes[:min(len(g.processes), maxDrawn)]
-	radius := max(120, 34*float64(len(shown))/math.Pi)
-	const r, margin, top = 22, 60, 70
-	p := &draw.Picture{Width: max(2*radius+2*margin, 420), Height: 2*radius + margin + top}
+	radius := max(120, 52*float64(len(shown))/math.Pi)
+	const r, margin, top = 22, 110, 40
+	p := &draw.Picture{Width: max(2*radius+2*margin, 460), Height: 2*radius + margin + top}
 	p.Text(20, 28, "start", 15, draw.Ink, title)
-	cx, cy := p.Width/2, top+margin/2+radius
+	cx, cy := p.Width/2, top+margin/2+5+radius
 	at := map[string][2]float64{}
 	for i, id := range shown {
 		a := 2*math.Pi*float64(i)/float64(len(shown)) - math.Pi/2
@@ -113,7 +113,7 @@ func (g *Graph) SVG(title string) *draw.Picture {
 			colour = draw.Alarm
 		}
 		if e.From == e.To {
-			p.Text(a[0], a[1]-r-6, "middle", 11, colour, "itself, over "+e.Over)
+			itself(p, (a[0]-cx)/radius, (a[1]-cy)/radius, a, r, colour, e.Over)
 			continue
 		}
 		dx, dy := b[0]-a[0], b[1]-a[1]
@@ -121,7 +121,7 @@ func (g *Graph) SVG(title string) *draw.Picture {
 		ux, uy := dx/d, dy/d
 		sx, sy := -uy*6, ux*6 // beside the straight line, so that two ways do not cover each other
 		p.Arrow(a[0]+ux*r+sx, a[1]+uy*r+sy, b[0]-ux*(r+2)+sx, b[1]-uy*(r+2)+sy, colour, 1.5)
-		p.Label(a[0]+dx*0.36+sx, a[1]+dy*0.36+sy, e.Over)
+		p.Label(a[0]+dx*0.36+sx, a[1]+dy*0.36+sy, draw.Short(e.Over, 84))
 	}
 	for _, id := range shown {
 		fill := draw.Empty
@@ -139,4 +139,15 @@ func (g *Graph) SVG(title string) *draw.Picture {
 	}
 	p.Text(20, 48, "start", 12, draw.Ink, words)
 	return p
+}
+
+// itself says outside of the circle that the process at the place at waits for itself; (ux, uy) points outwards.
+func itself(p *draw.Picture, ux, uy float64, at [2]float64, r float64, colour, over string) {
+	anchor := "middle"
+	if ux > 0.3 {
+		anchor = "start"
+	} else if ux < -0.3 {
+		anchor = "end"
+	}
+	p.Text(at[0]+ux*(r+6), at[1]+uy*(r+12)+4, anchor, 11, colour, "itself: "+draw.Short(over, 84))
 }
