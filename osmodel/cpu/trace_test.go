@@ -68,6 +68,9 @@ func FuzzReadTrace(f *testing.F) {
 		if err := r.WriteGantt(&bytes.Buffer{}, 80); err != nil {
 			t.Fatal(err)
 		}
+		if _, err := r.SVG("fuzz").WriteTo(&bytes.Buffer{}); err != nil {
+			t.Fatal(err)
+		}
 		for _, p := range r.Processes {
 			if p.Waiting < 0 {
 				t.Fatalf("%+v", p)
