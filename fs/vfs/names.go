@@ -105,7 +105,7 @@ func (f *FS) Create(ctx context.Context, c Caller, dir meta.Ino, name string, pe
 func (f *FS) Tmpfile(ctx context.Context, c Caller, dir meta.Ino, perm uint32, m Mode, refs Refs) (Entry, Opened, error) {
 	f.grants.beginCreate()
 	res, err := f.store.Apply(ctx, meta.Create{
-		Dir: dir, Name: meta.Nameless, Type: meta.File, Mode: perm, UID: c.UID, GID: c.GID, Time: f.now(), Grant: true,
+		Dir: dir, Name: meta.Nameless, Type: meta.File, Mode: perm, UID: c.UID, GID: c.GID, Umask: c.Umask, Time: f.now(), Grant: true,
 	})
 	if err != nil {
 		f.grants.endCreate(0)

@@ -28,7 +28,7 @@ func (r *raw) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut)
 	ctx := r.call(&in.InHeader)
 	defer ctx.end()
 	m := modeOf(in.Flags)
-	e, o, err := r.fs.Tmpfile(ctx, callerOf(&in.InHeader), meta.Ino(in.NodeId), in.Mode&07777, m, &r.refs)
+	e, o, err := r.fs.Tmpfile(ctx, makerOf(&in.InHeader, in.Umask), meta.Ino(in.NodeId), in.Mode&07777, m, &r.refs)
 	if err != nil {
 		return status(err)
 	}

@@ -127,6 +127,8 @@ func TestDefaultACLRules(t *testing.T) {
 		carol create d/sub/hers 666     -> EACCES
 		root fifo d/p 666
 		root stat d/p                   -> 660 0 0
+		root tmpfile d 666              -> 660
+		root tmpfile . 666              -> 600
 		root link d/l f
 		root stat d/l                   -> 777 0 0
 		root list d/l                   -> system.posix_acl_access .    # of what it leads to

@@ -66,7 +66,7 @@ func (u user) as(umask int, fn func() string) (answer string) {
 // script is steps, each "who what path arguments" and, behind an arrow, what comes of it: "ok" if nothing is said.
 //
 //	create write append cut f      open and close, with these flags; what of write is three bytes
-//	mkdir fifo mode, link target   make them
+//	mkdir fifo mode, link target   make them; tmpfile mode answers with what the mode becomes
 //	chmod mode, chown u g, truncate n, unlink, rmdir, rename new
 //	stat                           answers with the mode, owner and group
 //	may rwx                        access(2)
@@ -156,6 +156,15 @@ func do(dir, what, name string, args []string) string {
 	switch what {
 	case "create":
 		return answer("", opened(path, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, uint32(octal(arg(0))), ""))
+	case "tmpfile":
+		fd, err := unix.Open(path, unix.O_TMPFILE|unix.O_WRONLY, uint32(octal(arg(0))))
+		if err != nil {
+			return answer("", err)
+		}
+		defer unix.Close(fd)
+		var st unix.Stat_t
+		err = unix.Fstat(fd, &st)
+		return answer(fmt.Sprintf("%o", st.Mode&0o7777), err)
 	case "write":
 		return answer("", opened(path, unix.O_WRONLY, 0, "abc"))
 	case "append":
