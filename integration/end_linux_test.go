@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -108,16 +109,25 @@ func TestTermWithoutAQuorum(t *testing.T) {
 	c.RestartAll()
 }
 
-// A killed daemon leaves a dead mount. The next start clears it away.
+// A killed daemon leaves a dead mount, which does not go on answering what its kernel knew. The next start clears it away.
 func TestStaleMountIsCleared(t *testing.T) {
 	c := harness.Start(t, 1, harness.Options{})
 	p := c.Peer(1)
 	if err := os.WriteFile(p.Path("kept"), []byte("x"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := os.Stat(p.Path("kept")); err != nil {
+		t.Fatal(err)
+	}
 	p.Kill()
 	if left := harness.Mounts(p.Mount); len(left) != 1 {
 		t.Fatalf("a killed daemon leaves %v", left)
+	}
+	began := time.Now()
+	for err := error(nil); !errors.Is(err, syscall.ENOTCONN); _, err = os.Stat(p.Path("kept")) {
+		if took := time.Since(began); took > 2*time.Second { // a lease and then some; a kernel keeps names for ten seconds
+			t.Fatalf("%v after its daemon was killed the mount still says: %v", took, err)
+		}
 	}
 	p.Restart()
 	if left := harness.Mounts(p.Mount); len(left) != 1 {
