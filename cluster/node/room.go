@@ -80,7 +80,7 @@ func (s *store) grows(op meta.Op) error {
 		return nil
 	}
 	switch op.(type) {
-	case meta.Create, meta.Link, meta.SetXattr:
+	case meta.Create, meta.Link, meta.SetXattr, meta.Clone:
 		return fault.New("meta", fault.NoSpace, "the disks of log and state are nearly full: delete something")
 	}
 	return nil

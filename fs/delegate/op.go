@@ -145,6 +145,9 @@ func (m *Mount) look(op meta.Op) (t touches, err error) {
 	case meta.Punch:
 		t.inos = []meta.Ino{op.Ino}
 		return t, nil
+	case meta.Clone:
+		t.inos = []meta.Ino{op.Src, op.Dst}
+		return t, nil
 	default:
 		return t, nil
 	}

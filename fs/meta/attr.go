@@ -139,19 +139,23 @@ func (a *apply) cut(n *node, size int64, limit int) (dropped int, err error) {
 		if err := a.dropRecord(n, rec); err != nil {
 			return 0, err
 		}
-		gone := rec.Extent
+		gone := rec
 		if left, ok := rec.Clip(rec.Off, size); ok && rec.Off < size && !old.doomed(rec) {
 			if rest := uint16(size % blockstore.Size); rest != 0 && (left.Tail == 0 || left.Tail > rest) {
 				left.Tail = rest
 			}
-			if err := a.addRecord(n, record{Extent: left, gen: rec.gen, copies: rec.copies}); err != nil {
+			if err := a.addRecord(n, rec.piece(left)); err != nil {
 				return 0, err
 			}
-			if gone, ok = rec.Clip(left.End(), rec.End()); !ok {
+			rest, ok := rec.Clip(left.End(), rec.End())
+			if !ok {
 				continue
 			}
+			gone = rec.piece(rest)
 		}
-		a.free(gone.Span, gone.Layout.Peers)
+		if err := a.letGo(gone.freed()); err != nil {
+			return 0, err
+		}
 	}
 	return len(drop), a.putCuts(n, old, cut{gen: n.TruncGen, from: ceilBlock(size)}, more)
 }

@@ -123,10 +123,9 @@ func (a *apply) insert(n *node, cs cuts, list []extent.Extent) (replaced []Freed
 		}
 		replaced = append(replaced, gone...)
 		for _, e := range list[:run] {
-			if err := a.addRecord(n, record{Extent: e, gen: n.TruncGen, copies: n.Wish.Copies}); err != nil {
+			if err := a.addNew(n, record{Extent: e, gen: n.TruncGen, copies: n.Wish.Copies}); err != nil {
 				return nil, err
 			}
-			a.ch.Added = append(a.ch.Added, e)
 		}
 		list = list[run:]
 	}
@@ -141,18 +140,20 @@ func (a *apply) carve(n *node, cs cuts, under []record, from, to int64) (live []
 			return nil, err
 		}
 		if cs.doomed(rec) {
-			a.free(rec.Span, rec.Layout.Peers)
+			if err := a.letGo(rec.freed()); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		for _, side := range [][2]int64{{rec.Off, from}, {to, rec.End()}} {
 			if rest, ok := rec.Clip(side[0], side[1]); ok {
-				if err := a.addRecord(n, record{Extent: rest, gen: rec.gen, copies: rec.copies}); err != nil {
+				if err := a.addRecord(n, rec.piece(rest)); err != nil {
 					return nil, err
 				}
 			}
 		}
 		if gone, ok := rec.Clip(from, to); ok {
-			live = append(live, Freed{Span: gone.Span, Peers: gone.Layout.Peers})
+			live = append(live, rec.piece(gone).freed())
 		}
 	}
 	return live, nil
@@ -176,10 +177,7 @@ func (a *apply) firstOverlapping(n *node, from, to int64, limit int) (list []rec
 // retire frees what a synced commit replaced, and lets what a volatile one replaced wait for Stable.
 func (a *apply) retire(n *node, op Commit, replaced []Freed) error {
 	if op.Synced || len(op.Extents) == 0 {
-		for _, f := range replaced {
-			a.free(f.Span, f.Peers)
-		}
-		return nil
+		return a.letAllGo(replaced)
 	}
 	var peers []cluster.PeerID
 	var last []cluster.PeerID
@@ -203,6 +201,10 @@ func stillNamed(replaced []Freed, list []extent.Extent) []Freed {
 	}
 	var rest []Freed
 	for _, f := range replaced {
+		if f.shared { // what names it again was counted
+			rest = append(rest, f)
+			continue
+		}
 		rest = append(rest, unnamed(f, again[f.Span.Extent])...)
 	}
 	return rest

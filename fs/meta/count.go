@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 
+	"dfs/blockstore"
 	"dfs/cluster"
 	"dfs/cluster/placement"
 	"dfs/net/wire"
@@ -18,6 +19,7 @@ type counters struct {
 	inodes  uint64
 	extents uint64
 	blocks  uint64
+	shared  blockstore.ID // the youngest extent that ever was; zero: none
 }
 
 func readCounters(r reader) (c counters, err error) {
@@ -27,11 +29,18 @@ func readCounters(r reader) (c counters, err error) {
 	}
 	d := wire.NewReader(b)
 	c = counters{next: Ino(d.Uint()), inodes: d.Uint(), extents: d.Uint(), blocks: d.Uint()}
+	if d.Err() == nil && d.Len() > 0 {
+		c.shared = blockstore.ID(d.Fixed(len(c.shared)))
+	}
 	return c, corrupt("counters", d.Done())
 }
 
 func (c counters) encode() []byte {
-	return appendUints(nil, uint64(c.next), c.inodes, c.extents, c.blocks)
+	b := appendUints(nil, uint64(c.next), c.inodes, c.extents, c.blocks)
+	if c.shared != (blockstore.ID{}) {
+		b = append(b, c.shared[:]...)
+	}
+	return b
 }
 
 // bucket counts the extents, and their blocks, that were written under one wish and lie on one set of peers. From

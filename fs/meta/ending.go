@@ -181,7 +181,9 @@ func (a *apply) trimmed(n *node) error {
 		if err := a.dropRecord(n, rec); err != nil {
 			return err
 		}
-		a.free(rec.Span, rec.Layout.Peers)
+		if err := a.letGo(rec.freed()); err != nil {
+			return err
+		}
 	}
 	if more {
 		return a.tx.Set(cutKey(n.Ino, 0), wire.AppendInt(nil, at))

@@ -106,6 +106,11 @@ func (h *history) op() Op {
 		return Unlock{Ino: h.ino(), Owner: h.r.Uint64N(3), From: h.r.Uint64N(9), End: 10}
 	case 17:
 		return EndLocks{Session: 1 + h.r.Uint64N(3)}
+	case 18:
+		if h.r.IntN(3) == 0 {
+			return Punch{Ino: h.ino(), Off: 512 * h.r.Int64N(12), N: 512 * (1 + h.r.Int64N(4)), Time: now}
+		}
+		return Clone{Src: h.ino(), Dst: h.ino(), SrcOff: 512 * h.r.Int64N(4), DstOff: 512 * h.r.Int64N(12), N: 1 + h.r.Int64N(1500), Time: now}
 	}
 	op := Commit{Ino: h.ino(), Time: now, TruncGen: h.r.Uint64N(3), Synced: h.r.IntN(4) == 0}
 	at := h.r.Int64N(10)

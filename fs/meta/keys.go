@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 
+	"dfs/blockstore"
 	"dfs/cluster"
 	"dfs/cluster/state"
 )
@@ -28,6 +29,7 @@ import (
 //	'k' ino                      locks: who holds what, and who waits
 //	'l' session                  how many of them a session has
 //	'l' session owner ino        what of them an owner has on an inode
+//	's' extent peer              how many records place blocks of a shared extent on a peer
 //
 // Extents are keyed by their end, so that the first one at or after an offset is the first that overlaps it.
 //
@@ -51,7 +53,7 @@ func number(k []byte, at int) uint64 {
 	return binary.BigEndian.Uint64(k[at:])
 }
 
-func prefix(kind byte) []byte { return append(make([]byte, 0, 26), tag, kind) }
+func prefix(kind byte) []byte { return append(make([]byte, 0, 40), tag, kind) }
 
 func inodeKey(i Ino) []byte            { return be(prefix('i'), uint64(i)) }
 func dirPrefix(dir Ino) []byte         { return be(prefix('d'), uint64(dir)) }
@@ -89,6 +91,10 @@ func freedKey(p cluster.PeerID, index uint64, op uint32, n uint16) []byte {
 	b = binary.BigEndian.AppendUint32(b, op)
 	return binary.BigEndian.AppendUint16(b, n)
 }
+
+func sharesOf(id blockstore.ID) []byte { return append(prefix('s'), id[:]...) }
+
+func shareKey(id blockstore.ID, p cluster.PeerID) []byte { return append(sharesOf(id), p[:]...) }
 
 // firstCursor returns the first cursor that name may have in a directory, which is folded or not.
 func firstCursor(folded bool, name string) Cursor { return Cursor(hashName(folded, name)>>10+1) << 8 }

@@ -82,7 +82,7 @@ type Inode struct {
 	UID, GID uint32
 	Nlink    uint32
 	Size     int64  // bytes of a file, entries of a directory, bytes of a symlink's target
-	Blocks   uint64 // 512-byte blocks held: holes are not counted, what a truncation has yet to drop is
+	Blocks   uint64 // 512-byte blocks held, shared ones too: holes are not counted, what a truncation has yet to drop is
 	Atime    Time
 	Mtime    Time // of a directory: strictly increases with every change of its names
 	Ctime    Time
@@ -151,8 +151,8 @@ type View interface {
 // Usage is the drive in numbers.
 type Usage struct {
 	Inodes  uint64
-	Blocks  uint64 // 512-byte blocks of file data, copies not counted
-	Extents uint64
+	Blocks  uint64 // 512-byte blocks of file data, copies not counted; what files share counts for each
+	Extents uint64 // records of maps
 	// Below is what lies under its target number of copies, given the members there are.
 	BelowExtents uint64
 	BelowBlocks  uint64
@@ -476,4 +476,6 @@ type Name struct {
 type Freed struct {
 	Span  blockstore.Span
 	Peers []cluster.PeerID
+
+	shared bool // of a piece that waits: its blocks are counted
 }

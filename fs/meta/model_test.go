@@ -2,7 +2,6 @@ package meta
 
 import (
 	"context"
-	"encoding/binary"
 	"flag"
 	"fmt"
 	"maps"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"dfs/blockstore"
+	"dfs/cluster"
 	"dfs/cluster/fault"
 	"dfs/fs/extent"
 )
@@ -244,7 +244,24 @@ type world struct {
 	m      *model
 	r      *rand.Rand
 	blocks map[blockstore.ID][]byte
-	freed  map[blockstore.ID]map[uint32]bool
+	held   map[held]bool // what peers were ever given
+	freed  map[held]bool // what they were told to drop
+}
+
+// held is one block on one peer.
+type held struct {
+	peer  cluster.PeerID
+	id    blockstore.ID
+	block uint32
+}
+
+// each calls fn for every block of s on every peer.
+func each(s blockstore.Span, peers []cluster.PeerID, fn func(held)) {
+	for _, p := range peers {
+		for k := range s.Count {
+			fn(held{p, s.Extent, s.First + k})
+		}
+	}
 }
 
 // TestTheMachineIsATree plays random histories on the machine and on the model: equal answers, equal trees, equal
@@ -258,7 +275,7 @@ func TestTheMachineIsATree(t *testing.T) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Logf("-meta.seed=%d", s)
 			w := &world{drive: newDrive(t, 3), m: newModel(), r: rand.New(rand.NewPCG(s, i)),
-				blocks: map[blockstore.ID][]byte{}, freed: map[blockstore.ID]map[uint32]bool{}}
+				blocks: map[blockstore.ID][]byte{}, held: map[held]bool{}, freed: map[held]bool{}}
 			for n := range 1500 {
 				w.step()
 				if n%100 == 99 {
@@ -326,8 +343,12 @@ func (w *world) step() {
 		if i := w.aFile(); i != Root {
 			w.both(SetAttr{Ino: i, Mask: SetSize, Size: w.r.Int64N(40 * 512), Time: now})
 		}
-	case n < 64:
+	case n < 63:
 		w.punch()
+	case n < 72:
+		w.clone(w.aFile())
+	case n < 77:
+		w.replace()
 	case n < 90:
 		w.write()
 	case n < 93:
@@ -398,11 +419,20 @@ func (w *world) write() {
 		c := min(int64(1+w.r.IntN(4)), (end-at)/512)
 		e := w.extent(at/512, uint32(c), 1+w.r.IntN(3))
 		w.blocks[e.Span.Extent] = slices.Clone(buf[at-first:][:c*512])
+		each(e.Span, e.Layout.Peers, func(h held) { w.held[h] = true })
 		list = append(list, e)
 		at = e.End()
 	}
-	w.do(Commit{Ino: i, Edges: edges, TruncGen: f.gen, Extents: list, End: int64(off + n), Time: Time(w.clock),
-		Synced: w.r.IntN(3) == 0, EndGrant: w.r.IntN(2) == 0})
+	op := Commit{Ino: i, Edges: edges, TruncGen: f.gen, Extents: list, End: int64(off + n), Time: Time(w.clock),
+		Synced: w.r.IntN(3) == 0, EndGrant: w.r.IntN(2) == 0}
+	w.do(op)
+	if w.r.IntN(5) == 0 { // proposed again, its outcome unknown, when others share it perhaps
+		w.clone(i)
+		if op.TruncGen == f.gen && w.shows(i, list) {
+			op.Edges = nil
+			w.do(op)
+		}
+	}
 }
 
 // read returns bytes of a file as its map shows them.
@@ -427,11 +457,11 @@ func (w *world) read(i Ino, off, n int64) []byte {
 		if e.Tail != 0 {
 			clear(data[len(data)-512+int(e.Tail):])
 		}
-		for k := range e.Span.Count {
-			if w.freed[e.Span.Extent][e.Span.First+k] {
-				w.t.Fatalf("block %d of %v is named by inode %d and was freed", e.Span.First+k, e.Span.Extent, i)
+		each(e.Span, e.Layout.Peers, func(h held) {
+			if w.freed[h] || !w.held[h] {
+				w.t.Fatalf("%+v is named by inode %d, and was freed or never there", h, i)
 			}
-		}
+		})
 		copy(b[max(0, e.Off-off):], data)
 	}
 	if end := in.Size - off; end < n {
@@ -444,17 +474,12 @@ func (w *world) read(i Ino, off, n int64) []byte {
 func (w *world) track() {
 	for _, c := range w.changes {
 		for _, f := range c.Freed {
-			for k := range f.Span.Count {
-				set := w.freed[f.Span.Extent]
-				if set == nil {
-					set = map[uint32]bool{}
-					w.freed[f.Span.Extent] = set
+			each(f.Span, f.Peers, func(h held) {
+				if w.freed[h] {
+					w.t.Fatalf("%+v freed twice", h)
 				}
-				if set[f.Span.First+k] {
-					w.t.Fatalf("block %d of %v freed twice", f.Span.First+k, f.Span.Extent)
-				}
-				set[f.Span.First+k] = true
-			}
+				w.freed[h] = true
+			})
 		}
 	}
 	w.changes = w.changes[:0]
@@ -597,7 +622,7 @@ func (w *world) settle() {
 		}
 		for _, f := range list {
 			for _, s := range f.Spans {
-				if !w.freed[s.Extent][s.First] {
+				if !w.freed[held{p, s.Extent, s.First}] {
 					w.t.Fatalf("%v is on a list and was never freed", s)
 				}
 			}
@@ -607,32 +632,22 @@ func (w *world) settle() {
 	}
 	w.do(EndGrant{Session: w.Session()})
 	for k := range w.dump() {
-		if strings.IndexByte("otgvwf", k[1]) >= 0 {
+		if strings.IndexByte("otgvwf", k[1]) >= 0 || k[1] == 's' && !w.isNamed(k) {
 			w.t.Fatalf("%q is left", k)
 		}
 	}
-	named := map[blockstore.ID]map[uint32]bool{}
+	named := map[held]bool{}
 	for i, f := range w.m.files {
 		if f.typ != File {
 			continue
 		}
-		v := w.view()
-		m, _ := v.Extents(i, 0, SizeMax)
-		v.Close()
-		for _, e := range m {
-			if named[e.Span.Extent] == nil {
-				named[e.Span.Extent] = map[uint32]bool{}
-			}
-			for k := range e.Span.Count {
-				named[e.Span.Extent][e.Span.First+k] = true
-			}
+		for _, e := range w.extents(i) {
+			each(e.Span, e.Layout.Peers, func(h held) { named[h] = true })
 		}
 	}
-	for id, b := range w.blocks {
-		for k := range uint32(len(b) / 512) {
-			if named[id][k] == w.freed[id][k] {
-				w.t.Fatalf("block %d of %d: named %v, freed %v", k, binary.BigEndian.Uint64(id[:]), named[id][k], w.freed[id][k])
-			}
+	for h := range w.held {
+		if named[h] == w.freed[h] {
+			w.t.Fatalf("%+v: named %v, freed %v", h, named[h], w.freed[h])
 		}
 	}
 }

@@ -122,6 +122,8 @@ func decodeOp(b []byte) (Op, error) {
 		op = RemoveXattr{Ino: Ino(d.Uint()), Name: d.String(nameLimit), Time: Time(d.Int())}
 	case 22:
 		op = readPunch(d)
+	case 23:
+		op = readClone(d)
 	default:
 		return nil, fault.New("decode op", fault.Invalid, "op %d is unknown", n)
 	}

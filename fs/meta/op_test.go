@@ -51,6 +51,7 @@ func every() []Op {
 		Lock{Ino: 5, Lock: lock.Lock{Owner: lock.Owner{ID: 1 << 63}, PID: 7, Write: true, From: 1, End: lock.EndOfAll}, Wait: true, ID: 9},
 		Unlock{Ino: 5, Owner: 1 << 63, Whole: true, From: 1, End: lock.EndOfAll, Cancel: 3},
 		EndLocks{Session: 1 << 62},
+		Clone{Src: 4, Dst: 5, SrcOff: 512, DstOff: 1024, N: 99, Mtime: 6, Time: 7},
 	}
 }
 
@@ -69,7 +70,7 @@ func TestOpsReadBack(t *testing.T) {
 			}
 		}
 	}
-	if len(seen) != 20 {
+	if len(seen) != 21 {
 		t.Errorf("%d kinds of ops", len(seen))
 	}
 }

@@ -82,6 +82,7 @@ type apply struct {
 	subject *node // what the result tells of
 	count   counting
 	freed   map[cluster.PeerID][]blockstore.Span
+	shares  map[blockstore.ID][]*share
 	members []cluster.PeerID
 	known   bool // members are loaded
 	foreign int  // inodes met that the session has not to itself
@@ -144,6 +145,8 @@ func (a *apply) carry(op Op) (Result, error) {
 		return a.unlock(op)
 	case EndLocks:
 		return a.endLocks(op)
+	case Clone:
+		return Result{}, a.clone(op)
 	}
 	return Result{}, fault.New("apply", fault.Invalid, "op %T", op)
 }
@@ -169,6 +172,9 @@ func (a *apply) finish() error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := a.writeShares(); err != nil {
+		return err
 	}
 	if err := a.count.write(a.tx); err != nil {
 		return err

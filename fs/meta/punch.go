@@ -51,8 +51,8 @@ func (a *apply) punch(op Punch) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	for _, f := range gone {
-		a.free(f.Span, f.Peers)
+	if err := a.letAllGo(gone); err != nil {
+		return Result{}, err
 	}
 	if len(gone) > 0 {
 		a.wrote(n, false)

@@ -125,16 +125,26 @@ type record struct {
 	extent.Extent
 	gen    uint64 // of truncation, when it was written
 	copies uint8  // the wish it was written under; 0 auto
+	shared bool   // its blocks are counted, and others may name them (share.go)
 }
 
+// sharedBit stands beside the copies of a shared record.
+const sharedBit = 1 << 8
+
 func (rec record) encode() []byte {
-	b := appendUints(nil, rec.gen, uint64(rec.copies), uint64(rec.Tail))
+	copies := uint64(rec.copies)
+	if rec.shared {
+		copies |= sharedBit
+	}
+	b := appendUints(nil, rec.gen, copies, uint64(rec.Tail))
 	return rec.Layout.Append(appendSpan(b, rec.Span))
 }
 
 func decodeRecord(end int64, b []byte) (record, error) {
 	d := wire.NewReader(b)
-	rec := record{gen: d.Uint(), copies: uint8(d.Uint())}
+	rec := record{gen: d.Uint()}
+	copies := d.Uint()
+	rec.copies, rec.shared = uint8(copies), copies&sharedBit != 0
 	rec.Tail = uint16(d.Uint())
 	rec.Span = readSpan(d)
 	rec.Layout = placement.ReadLayout(d)

@@ -3,6 +3,8 @@ package meta
 import (
 	"slices"
 
+	"dfs/blockstore"
+	"dfs/blockstore/runs"
 	"dfs/cluster"
 	"dfs/cluster/fault"
 	"dfs/fs/extent"
@@ -42,15 +44,20 @@ func (a *apply) replace(op Replace) error {
 		}
 		old[i] = rec
 	}
-	for i, rec := range old {
-		kept, err := keptPeers(op.New, rec.Extent)
-		if err != nil {
+	if err := checkKept(op.New, old); err != nil {
+		return err
+	}
+	for _, rec := range old {
+		if err := a.dropRecord(n, rec); err != nil {
 			return err
 		}
-		if err := a.dropRecord(n, old[i]); err != nil {
+		gone := rec.freed()
+		if k := find(op.New, rec.Extent); k >= 0 {
+			gone.Peers = without(gone.Peers, op.New[k].Layout.Peers)
+		}
+		if err := a.letGo(gone); err != nil {
 			return err
 		}
-		a.free(rec.Span, without(rec.Layout.Peers, kept))
 	}
 	for _, e := range op.New {
 		i, _ := slices.BinarySearchFunc(old, e.Off+1, func(rec record, off int64) int {
@@ -59,12 +66,42 @@ func (a *apply) replace(op Replace) error {
 			}
 			return 1
 		})
-		if err := a.addRecord(n, record{Extent: e, gen: n.TruncGen, copies: old[i].copies}); err != nil {
+		next := record{Extent: e, gen: n.TruncGen, copies: old[i].copies}
+		var err error
+		if old[i].Off == e.Off && old[i].Span == e.Span {
+			err = a.keep(n, next, old[i])
+		} else {
+			err = a.addNew(n, next)
+		}
+		if err != nil {
 			return err
 		}
-		a.ch.Added = append(a.ch.Added, e)
 	}
 	return nil
+}
+
+// keep puts next, which holds the same span as old did, into n's map. If it is shared, what its layout has besides is counted, but not on a
+// peer that has only a part of it for others, or had: what is freed is about to be deleted there.
+func (a *apply) keep(n *node, next, old record) error {
+	a.ch.Added = append(a.ch.Added, next.Extent)
+	next.shared = old.shared
+	if !old.shared {
+		return a.addRecord(n, next)
+	}
+	for _, p := range without(next.Layout.Peers, old.Layout.Peers) {
+		s, err := a.share(next.Span.Extent, p)
+		if err != nil {
+			return err
+		}
+		run := runs.Run{First: next.Span.First, End: next.Span.First + next.Span.Count}
+		if s.stored && !s.ts.blocks().Covers(run) {
+			return fault.New("replace", fault.Conflict, "%s has, or had, a part of %v", p.Short(), s.id)
+		}
+		if err := a.hold(next.Span, []cluster.PeerID{p}); err != nil {
+			return err
+		}
+	}
+	return a.addRecord(n, next)
 }
 
 func (a *apply) record(ino Ino, end int64) (record, bool, error) {
@@ -100,20 +137,29 @@ func cover(m extent.Map) (list []stretch) {
 	return list
 }
 
-// keptPeers returns the peers on which old's span stays named. An extent is kept whole or not at all.
-func keptPeers(list []extent.Extent, old extent.Extent) ([]cluster.PeerID, error) {
+// find returns the place in list of the record that holds e's span at e's place, -1 if there is none.
+func find(list []extent.Extent, e extent.Extent) int {
+	return slices.IndexFunc(list, func(x extent.Extent) bool { return x.Span == e.Span && x.Off == e.Off })
+}
+
+// checkKept refuses new records that keep old extents in part, or elsewhere.
+func checkKept(list []extent.Extent, old []record) error {
+	spans := map[blockstore.ID][]extent.Extent{}
+	for _, rec := range old {
+		spans[rec.Span.Extent] = append(spans[rec.Span.Extent], rec.Extent)
+	}
 	for _, e := range list {
-		if e.Span.Extent != old.Span.Extent {
+		same := spans[e.Span.Extent]
+		if find(same, e) >= 0 {
 			continue
 		}
-		if e.Span == old.Span && e.Off == old.Off {
-			return e.Layout.Peers, nil
-		}
-		if e.Span.First < old.Span.First+old.Span.Count && old.Span.First < e.Span.First+e.Span.Count {
-			return nil, fault.New("replace", fault.Invalid, "extent %v is kept in part", old.Span.Extent)
+		for _, o := range same {
+			if e.Span.First < o.Span.First+o.Span.Count && o.Span.First < e.Span.First+e.Span.Count {
+				return fault.New("replace", fault.Invalid, "extent %v is kept in part", e.Span.Extent)
+			}
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 func without(ps, kept []cluster.PeerID) (rest []cluster.PeerID) {

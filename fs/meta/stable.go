@@ -47,13 +47,26 @@ func (a *apply) putVolatile(ino Ino, peers []cluster.PeerID, replaced []Freed) e
 	}
 }
 
+// What is said of a replaced piece.
+const (
+	samePeers   = 1 << iota // as the one before
+	sharedPiece             // its blocks are counted
+)
+
 func (w waiting) encode() []byte {
 	b := appendPeers(wire.AppendUint(nil, uint64(w.ino)), w.peers)
 	b = wire.AppendUint(b, uint64(len(w.replaced)))
 	var last []cluster.PeerID
 	for i, f := range w.replaced {
 		same := i > 0 && slices.Equal(last, f.Peers)
-		b = appendSpan(wire.AppendBool(b, same), f.Span)
+		how := byte(0)
+		if same {
+			how |= samePeers
+		}
+		if f.shared {
+			how |= sharedPiece
+		}
+		b = appendSpan(append(b, how), f.Span)
 		if !same {
 			b = appendPeers(b, f.Peers)
 		}
@@ -71,9 +84,12 @@ func decodeWaiting(k, v []byte) (waiting, error) {
 	w.ino, w.peers = Ino(d.Uint()), readPeers(d, peersMax)
 	var last []cluster.PeerID
 	for range d.Count(1 << 16) {
-		same := d.Bool()
-		f := Freed{Span: readSpan(d), Peers: last}
-		if !same {
+		how := d.Byte()
+		if d.Err() == nil && how > samePeers|sharedPiece {
+			return w, corrupt("volatile", fault.New("replaced piece", fault.Invalid, "%d", how))
+		}
+		f := Freed{Span: readSpan(d), Peers: last, shared: how&sharedPiece != 0}
+		if how&samePeers == 0 {
 			f.Peers = readPeers(d, peersMax)
 		}
 		last = f.Peers
@@ -155,8 +171,8 @@ func isStable(w waiting, marks map[cluster.PeerID]uint64, absent, members []clus
 
 // settle frees what a stable commit replaced, and forgets that it was volatile.
 func (a *apply) settle(w waiting) error {
-	for _, f := range w.replaced {
-		a.free(f.Span, f.Peers)
+	if err := a.letAllGo(w.replaced); err != nil {
+		return err
 	}
 	if err := a.tx.Delete(volatileKey(w.index, w.op, w.n)); err != nil {
 		return err

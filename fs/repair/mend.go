@@ -48,7 +48,7 @@ func (h *Healer) heal(ctx context.Context, v *meta.Image, s *suspect, c blocksto
 		switch fault.KindOf(merr) {
 		case fault.NoSpace, fault.ReadOnly:
 			if merr != nil && len(gone) == 0 && err == nil {
-				return h.retire(ctx, s, pieces)
+				return h.retire(ctx, v, s, pieces)
 			}
 		}
 		if merr != nil {
@@ -77,8 +77,45 @@ func (h *Healer) whole(s *suspect) outcome {
 	return dismissed
 }
 
-// pieces returns what the file shows of the extent and this peer should hold.
+// pieces returns what the file shows of the extent, and others that share it, and this peer should hold.
 func (h *Healer) pieces(v *meta.Image, s *suspect, c blockstore.Condition) ([]meta.Kept, error) {
+	list, err := h.piecesOf(v, s, c)
+	if err != nil {
+		return nil, err
+	}
+	shared, err := v.Shared(s.id)
+	return append(list, h.sharedPieces(s, c, shared, list)...), err
+}
+
+// sharedPieces returns what this peer should hold of an extent for other files than the suspect's, list being what it holds for that.
+// Which files those are is not known: the place is that where the extent was written first.
+func (h *Healer) sharedPieces(s *suspect, c blockstore.Condition, shared []meta.Holding, list []meta.Kept) (more []meta.Kept) {
+	var wanted runs.Set
+	for _, x := range shared {
+		if x.Peer == h.Self {
+			wanted = x.Blocks
+		}
+	}
+	for _, k := range list {
+		wanted = wanted.Minus(blocksOf(k.Extent))
+	}
+	for _, r := range wanted {
+		span := blockstore.Span{Extent: s.id, First: r.First, Count: r.End - r.First}
+		e := extent.Extent{Off: int64(r.First) * blockstore.Size, Span: span, Layout: placement.Layout{Data: 1}}
+		if c.Noted {
+			e.Off += c.Note.Off &^ blockstore.Gathered
+		}
+		for _, x := range shared {
+			if x.Blocks.Meets(r) {
+				e.Layout.Peers = append(e.Layout.Peers, x.Peer)
+			}
+		}
+		more = append(more, meta.Kept{Ino: s.ino, Extent: e})
+	}
+	return more
+}
+
+func (h *Healer) piecesOf(v *meta.Image, s *suspect, c blockstore.Condition) ([]meta.Kept, error) {
 	var list []meta.Kept
 	var err error
 	if c.Noted { // almost always it is where it was written for
@@ -90,11 +127,12 @@ func (h *Healer) pieces(v *meta.Image, s *suspect, c blockstore.Condition) ([]me
 	return slices.DeleteFunc(list, func(k meta.Kept) bool { return !slices.Contains(k.Extent.Layout.Peers, h.Self) }), err
 }
 
-func covered(list []meta.Kept) (blocks uint32) {
+func covered(list []meta.Kept) uint32 {
+	var all runs.Set
 	for _, k := range list {
-		blocks += k.Extent.Span.Count
+		all = all.Union(blocksOf(k.Extent))
 	}
-	return blocks
+	return all.Len()
 }
 
 // lacks returns the blocks that pieces want and a store in condition c does not have.
@@ -192,14 +230,12 @@ func (h *Healer) recheck(ctx context.Context, s *suspect, set runs.Set) error {
 		return err
 	}
 	defer v.Close()
-	pieces, err := v.Pieces(s.id, s.ino, 0, meta.SizeMax)
+	pieces, err := h.pieces(v, s, blockstore.Condition{})
 	if err != nil {
 		return err
 	}
 	for _, k := range pieces {
-		if slices.Contains(k.Extent.Layout.Peers, h.Self) {
-			set = set.Minus(blocksOf(k.Extent))
-		}
+		set = set.Minus(blocksOf(k.Extent))
 	}
 	var freed []blockstore.Span
 	for _, r := range set {
@@ -211,9 +247,17 @@ func (h *Healer) recheck(ctx context.Context, s *suspect, set runs.Set) error {
 	return h.Store.Delete(ctx, freed...)
 }
 
-// retire takes this peer out of the pieces' layouts, once others have shown every block.
-func (h *Healer) retire(ctx context.Context, s *suspect, pieces []meta.Kept) (outcome, error) {
-	for _, k := range pieces {
+// retire takes this peer out of the layouts of the pieces, and of those of other files, once others have shown every block.
+func (h *Healer) retire(ctx context.Context, v *meta.Image, s *suspect, pieces []meta.Kept) (outcome, error) {
+	all := pieces
+	if shared, err := v.Shared(s.id); err != nil {
+		return again, err
+	} else if len(shared) > 0 {
+		if all, err = h.everywhere(v, s.id); err != nil {
+			return again, err
+		}
+	}
+	for _, k := range all {
 		l := h.others(k.Extent.Layout)
 		if err := h.Read(ctx, k.Extent.Span, l, make([]byte, k.Extent.Span.Bytes())); err != nil {
 			return again, err
@@ -224,4 +268,21 @@ func (h *Healer) retire(ctx context.Context, s *suspect, pieces []meta.Kept) (ou
 	}
 	h.tell(s, Retired, pieces, lacks(pieces, blockstore.Condition{}))
 	return retired, nil
+}
+
+// everywhere returns what all files show of an extent and this peer should hold. It walks over all maps.
+func (h *Healer) everywhere(v *meta.Image, id blockstore.ID) (list []meta.Kept, err error) {
+	var at meta.Place
+	for done := false; !done; {
+		var found []meta.Kept
+		if found, at, done, err = v.Replicas(h.Self, at, examine); err != nil {
+			return nil, err
+		}
+		for _, k := range found {
+			if k.Extent.Span.Extent == id {
+				list = append(list, k)
+			}
+		}
+	}
+	return list, nil
 }

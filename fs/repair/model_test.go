@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,7 +95,7 @@ func (h *history) pick() (meta.Ino, bool) {
 }
 
 func (h *history) step() {
-	switch h.rng.IntN(13) {
+	switch h.rng.IntN(16) {
 	case 0:
 		if len(h.files) < 4 {
 			h.made++
@@ -136,6 +137,10 @@ func (h *history) step() {
 		h.bury()
 	case 12:
 		h.gather()
+	case 13, 14:
+		h.clone()
+	case 15:
+		h.punch()
 	case 11:
 		if h.rng.IntN(3) == 0 {
 			h.endSession()
@@ -184,6 +189,47 @@ func (h *history) overwrite() {
 	}
 	copy(f[at:], data)
 	h.files[ino] = f
+}
+
+// clone gives a file a part of another, or of itself, that neither need write.
+func (h *history) clone() {
+	src, ok := h.pick()
+	if !ok {
+		return
+	}
+	dst, _ := h.pick()
+	for try := 0; try < 9 && (dst == src || h.stat(dst).Wish != h.stat(src).Wish); try++ {
+		dst, _ = h.pick()
+	}
+	if len(h.files[src]) < blockstore.Size {
+		return
+	}
+	const block = blockstore.Size
+	have := len(h.files[src]) / block
+	from, to := h.rng.IntN(have), h.rng.IntN(24)
+	n := 1 + h.rng.IntN(have-from)
+	op := meta.Clone{Src: src, Dst: dst, SrcOff: int64(from * block), DstOff: int64(to * block), N: int64(n * block)}
+	if _, err := h.apply(op); err != nil {
+		return // other layouts, or the ranges overlap
+	}
+	data := slices.Clone(h.files[src][from*block : (from+n)*block])
+	f := h.files[dst]
+	if end := to*block + len(data); end > len(f) {
+		f = append(f, make([]byte, end-len(f))...)
+	}
+	copy(f[to*block:], data)
+	h.files[dst] = f
+}
+
+func (h *history) punch() {
+	ino, ok := h.pick()
+	if !ok {
+		return
+	}
+	off, n := h.rng.IntN(24), 1+h.rng.IntN(8)
+	h.do(meta.Punch{Ino: ino, Off: int64(off * blockstore.Size), N: int64(n * blockstore.Size)})
+	f := h.files[ino]
+	clear(f[min(len(f), off*blockstore.Size):min(len(f), (off+n)*blockstore.Size)])
 }
 
 func (h *history) truncate() {

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"dfs/blockstore"
+	"dfs/blockstore/runs"
 	"dfs/cluster"
 	"dfs/cluster/fault"
 	"dfs/cluster/placement"
@@ -121,25 +122,39 @@ func (k *Keeper) copy(ctx context.Context, p *plan) error {
 		return err
 	}
 	note := blockstore.Note{Ino: uint64(p.Ino), Off: p.Extent.Off, Time: int64(file.Mtime)}
-	whole, err := whole(v, p.Short)
+	e := p.Extent
+	shared, err := v.Shared(e.Span.Extent)
 	if err != nil {
 		return err
 	}
-	if !whole {
+	have, policy := e.Layout.Peers, k.o.Pick(file.Wish, e.Layout.Peers)
+	p.new = k.sharers(policy, p, shared)
+	missing := p.Target - p.Have - len(p.new)
+	whole, err := whole(v, p.Short, shared)
+	if err != nil {
+		return err
+	}
+	if !whole && len(p.new) == 0 {
 		return k.rewrite(ctx, p, note, file.Wish)
 	}
-	e := p.Extent
-	have := e.Layout.Peers
-	picked, _, err := k.o.Pick(file.Wish, have).Pick(k.o.Members(), p.Target-p.Have, e.Span.Count, have)
-	if err != nil {
-		return err
+	var picked []cluster.PeerID
+	if whole && missing > 0 {
+		// Where others that share it have a part, or had, none is made: a store takes an extent once.
+		picked, _, err = policy.Pick(k.o.Members(), missing, e.Span.Count, slices.Concat(have, peersOf(shared)))
+		switch {
+		case err == nil || len(p.new) > 0:
+		case len(shared) > 0:
+			return k.rewrite(ctx, p, note, file.Wish)
+		default:
+			return err
+		}
 	}
 	for _, to := range picked {
 		if err = k.o.Pool.Copy(ctx, e.Span, note, e.Layout, to); err == nil {
 			p.new = append(p.new, to)
 		}
 	}
-	if len(p.new) == 0 {
+	if len(p.new) == 0 { // err says why
 		if errors.Is(err, fault.Exist) { // more of it than the map shows is left there from an earlier try
 			return k.rewrite(ctx, p, note, file.Wish)
 		}
@@ -151,9 +166,46 @@ func (k *Keeper) copy(ctx context.Context, p *plan) error {
 	return nil
 }
 
+// sharers returns peers that p lacks and that hold all of it already, for another file: their replicas need only be named.
+func (k *Keeper) sharers(policy placement.Policy, p *plan, shared []meta.Holding) []cluster.PeerID {
+	run := runs.Run{First: p.Extent.Span.First, End: p.Extent.Span.First + p.Extent.Span.Count}
+	members := k.o.Members()
+	avoid, any := p.Extent.Layout.Peers, false
+	for _, m := range members.Peers {
+		i := slices.IndexFunc(shared, func(h meta.Holding) bool { return h.Peer == m.ID })
+		if i < 0 || m.Seen != cluster.Alive || !shared[i].Blocks.Covers(run) {
+			avoid = append(slices.Clip(avoid), m.ID)
+		} else {
+			any = any || !slices.Contains(p.Extent.Layout.Peers, m.ID)
+		}
+	}
+	if !any {
+		return nil
+	}
+	picked, _, err := policy.Pick(members, p.Target-p.Have, 0, avoid)
+	if err != nil {
+		return nil
+	}
+	return picked
+}
+
+func peersOf(shared []meta.Holding) (ids []cluster.PeerID) {
+	for _, h := range shared {
+		ids = append(ids, h.Peer)
+	}
+	return ids
+}
+
 // whole reports whether the map's record is all there is of its extent. Overwriting leaves pieces, and a copy of one
 // would pass for the extent itself.
-func whole(v meta.View, s meta.Short) (bool, error) {
+func whole(v meta.View, s meta.Short, shared []meta.Holding) (bool, error) {
+	if len(shared) > 0 {
+		var all runs.Set
+		for _, h := range shared {
+			all = all.Union(h.Blocks)
+		}
+		return s.Extent.Span.First == 0 && all.Len() == s.Extent.Span.Count && all.Covers(runs.Run{End: s.Extent.Span.Count}), nil
+	}
 	const reach = blockstore.MaxBlocks * blockstore.Size
 	m, err := v.Extents(s.Ino, max(0, s.Extent.Off-reach), 2*reach)
 	if err != nil {

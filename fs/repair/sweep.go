@@ -21,7 +21,7 @@ type Shelf interface {
 // between.
 //
 // An extent is such an orphan when the session that wrote it has ended and a state from after that names it nowhere:
-// ops of ended sessions are refused, and no op but its writer's first commit can bring an extent into a map. A
+// ops of ended sessions are refused, and no op but its writer's first commit can bring an extent into a map that is not the copy of one. A
 // further replica that was copied here and never committed goes when the extent itself has gone.
 type Sweeper struct {
 	Store Shelf
@@ -146,6 +146,9 @@ func Names(v *meta.Image, id blockstore.ID, note blockstore.Note, blocks uint32)
 // names reports whether x's file shows anything of x within [off, off+n), or may yet show it again: what was replaced
 // by commits that are not on disk everywhere is kept.
 func names(v *meta.Image, x found, off, n int64) (bool, error) {
+	if shared, err := v.Shared(x.id); err != nil || len(shared) > 0 {
+		return true, err // other files have it
+	}
 	ino := meta.Ino(x.note.Ino)
 	m, err := v.Extents(ino, off, n)
 	if errors.Is(err, fault.NotExist) {
