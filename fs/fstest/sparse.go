@@ -409,3 +409,8 @@ func (f *pathFile) Fallocate(what Alloc, off, n int64) error {
 
 // Find implements Sparse.
 func (f *pathFile) Find(off int64, hole bool) (int64, error) { return f.fs.Seek(ctx, f.h, off, hole) }
+
+// CopyTo implements Copier.
+func (f *pathFile) CopyTo(dst File, off, at, n int64) (int64, error) {
+	return f.fs.CopyRange(ctx, f.h, off, dst.(*pathFile).h, at, n, false)
+}

@@ -42,3 +42,13 @@ func (f osFile) Find(off int64, hole bool) (int64, error) {
 	}
 	return at, err
 }
+
+// CopyTo implements Copier.
+func (f osFile) CopyTo(dst File, off, at, n int64) (int64, error) {
+	for {
+		k, err := unix.CopyFileRange(int(f.Fd()), &off, int(dst.(osFile).Fd()), &at, int(n), 0)
+		if !errors.Is(err, unix.EINTR) {
+			return int64(max(k, 0)), err
+		}
+	}
+}

@@ -14,3 +14,8 @@ func TestTheSuiteItself(t *testing.T) {
 	}
 	RunSparse(t, st.Bsize, true, func(t *testing.T) Tree { return Dir(t.TempDir()) })
 }
+
+// TestTheSuiteOfCopies runs the promises about copies on whatever is there: all file systems of Linux keep them.
+func TestTheSuiteOfCopies(t *testing.T) {
+	RunCopies(t, func(t *testing.T) Tree { return Dir(t.TempDir()) })
+}

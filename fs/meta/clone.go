@@ -92,15 +92,15 @@ func checkClone(src, dst *node, op Clone) error {
 		return fault.New("clone", fault.Conflict, "inode %d ends at %d", src.Ino, src.Size)
 	case op.N%blockstore.Size != 0 && dst.Size > op.DstOff+op.N:
 		return fault.New("clone", fault.Conflict, "inode %d goes on behind %d", dst.Ino, op.DstOff+op.N)
-	case !src.sameLayout(dst):
+	case !SameLayout(src.Inode, dst.Inode):
 		return fault.New("clone", fault.Unsupported, "inodes %d and %d have other layouts", src.Ino, dst.Ino)
 	}
 	return nil
 }
 
-// sameLayout reports whether what is written to both files is promised the same.
-func (n *node) sameLayout(o *node) bool {
-	x, y := n.Wish, o.Wish
+// SameLayout reports whether what is written to both files is promised the same, so that they may share blocks.
+func SameLayout(a, b Inode) bool {
+	x, y := a.Wish, b.Wish
 	x.CommitClose, y.CommitClose = false, false // how a close waits concerns no block
 	return x == y
 }

@@ -196,6 +196,9 @@ func TestClone(t *testing.T) {
 	d.do(SetAttr{Ino: a, Mask: SetSize, Size: 7*512 + 100})
 	d.freedOn()
 	d.do(Clone{Src: a, Dst: b, N: 7*512 + 100, Time: 9})
+	if c := d.last(); len(c.Data) != 1 || c.Data[0].Ino != b || slices.Contains(c.Attrs, a) {
+		t.Fatalf("the change is %+v", c)
+	}
 	m := d.extents(b)
 	if len(m) != 1 || m[0].Span != e.Span || m[0].Tail != 100 || !slices.Equal(m[0].Layout.Peers, e.Layout.Peers) {
 		t.Fatalf("%+v", m)

@@ -76,7 +76,7 @@ func (h *history) value() []byte {
 
 func (h *history) op() Op {
 	now := Time(h.index)
-	switch h.r.IntN(22) {
+	switch h.r.IntN(23) {
 	case 0, 1, 2, 3:
 		return Create{Dir: h.ino(), Name: h.name(), Type: Type(1 + h.r.IntN(2)), Mode: 0o644, Time: now, Grant: true}
 	case 4:

@@ -8,7 +8,8 @@
 //
 // Costs on paper, in keys of the map: a create writes 4 (inode, directory, dentry, counters), a commit of one extent 6
 // (inode, extent, bucket, counters, and 2 while it is volatile), a lookup reads 3, a read of a map is one short scan. A
-// record of a file's map is some 26 bytes and 20 a replica. DESIGN.md has the decisions.
+// record of a file's map is some 26 bytes and 20 a replica. A Clone writes a record for each it names, and a count a replica of each of their
+// extents. DESIGN.md has the decisions.
 package meta
 
 import (
@@ -152,7 +153,7 @@ type View interface {
 type Usage struct {
 	Inodes  uint64
 	Blocks  uint64 // 512-byte blocks of file data, copies not counted; what files share counts for each
-	Extents uint64 // records of maps
+	Extents uint64 // of all files' maps
 	// Below is what lies under its target number of copies, given the members there are.
 	BelowExtents uint64
 	BelowBlocks  uint64

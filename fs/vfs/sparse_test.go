@@ -23,3 +23,44 @@ func TestHoles(t *testing.T) {
 		})
 	})
 }
+
+// TestCopies runs the contract of copies likewise.
+func TestCopies(t *testing.T) {
+	t.Run("plain", func(t *testing.T) {
+		fstest.RunCopies(t, func(t *testing.T) fstest.Tree { return fstest.Paths(fstest.NewDrive(t, vfs.Options{}).FS) })
+	})
+	t.Run("early", func(t *testing.T) {
+		fstest.RunCopies(t, func(t *testing.T) fstest.Tree {
+			fs, _, _, _ := two(t, vfs.Options{DirtyBytes: 1 << 20, FileBytes: 512 << 10})
+			running(t, fs)
+			return fstest.Paths(fs)
+		})
+	})
+}
+
+// A copy of whole blocks moves none of them.
+func TestCopyMovesNothing(t *testing.T) {
+	d := fstest.NewDrive(t, vfs.Options{})
+	tree := fstest.Paths(d.FS)
+	const size = 64<<20 + 1000
+	src, err := tree.Open("src", fstest.Fresh)
+	must(t, err)
+	_, err = src.WriteAt(fstest.Bytes(1, size), 0)
+	must(t, err)
+	must(t, src.Sync())
+	writes, reads := d.Blocks.Counts()
+	dst, err := tree.Open("dst", fstest.Fresh)
+	must(t, err)
+	if n, err := src.(fstest.Copier).CopyTo(dst, 0, 0, size); n != size || err != nil {
+		t.Fatal(n, err)
+	}
+	must(t, dst.Close())
+	if w, r := d.Blocks.Counts(); w != writes || r != reads {
+		t.Errorf("%d writes and %d reads", w-writes, r-reads)
+	}
+	st, err := tree.Stat("dst")
+	must(t, err)
+	if st.Size != size || st.Blocks != (size+511)/512 {
+		t.Errorf("%+v", st)
+	}
+}

@@ -15,7 +15,7 @@ import (
 // raw answers the kernel's requests. Each method runs in a goroutine of go-fuse's. None obeys cancel, which any signal
 // causes; see call.
 type raw struct {
-	fuse.RawFileSystem // answers ENOSYS to what is not here: ioctl, copy_file_range
+	fuse.RawFileSystem // answers ENOSYS to what is not here: ioctl
 	fs                 *vfs.FS
 	refs               refs
 	calls              calls

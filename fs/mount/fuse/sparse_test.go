@@ -3,8 +3,10 @@
 package fuse
 
 import (
+	"bytes"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -20,6 +22,58 @@ func TestHoles(t *testing.T) {
 		s, _ := mounted(t, Options{})
 		return fstest.Dir(s.Point())
 	})
+}
+
+// TestCopies runs the contract of copies through the kernel.
+func TestCopies(t *testing.T) {
+	fstest.RunCopies(t, func(t *testing.T) fstest.Tree {
+		s, _ := mounted(t, Options{})
+		return fstest.Dir(s.Point())
+	})
+}
+
+// cp copies a file of 256 MiB without moving a byte of it.
+func TestCpMovesNothing(t *testing.T) {
+	cp, err := exec.LookPath("cp")
+	if err != nil {
+		t.Skip("needs cp, of coreutils 9 or newer")
+	}
+	s, d := mounted(t, Options{})
+	const size = 256 << 20
+	f, err := os.Create(filepath.Join(s.Point(), "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	piece := fstest.Bytes(1, 4<<20)
+	for off := int64(0); off < size; off += int64(len(piece)) {
+		if _, err := f.WriteAt(piece, off); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	writes, reads := d.Blocks.Counts()
+	out, err := exec.Command(cp, "--reflink=auto", filepath.Join(s.Point(), "a"), filepath.Join(s.Point(), "b")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if w, r := d.Blocks.Counts(); w != writes || r != reads {
+		t.Errorf("cp made %d writes and %d reads of blocks", w-writes, r-reads)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(s.Point(), "b"), &st); err != nil || st.Size != size || st.Blocks != size/512 {
+		t.Errorf("%d bytes in %d blocks, %v", st.Size, st.Blocks, err)
+	}
+	got := make([]byte, len(piece))
+	b, err := os.Open(filepath.Join(s.Point(), "b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if _, err := b.ReadAt(got, 128<<20); err != nil || !bytes.Equal(got, piece) {
+		t.Errorf("other bytes, %v", err)
+	}
 }
 
 // refusal is a call and the error that it must give.
@@ -53,6 +107,15 @@ func fallocate(flags int, mode uint32, off, n int64) func(string) error {
 	}
 }
 
+func copyRange(flags int, off, at int64, n, how int) func(string) error {
+	return func(dir string) error {
+		return onFile(dir, "f", flags, func(fd int) error {
+			_, err := unix.CopyFileRange(fd, &off, fd, &at, n, how)
+			return err
+		})
+	}
+}
+
 const (
 	keepSize = unix.FALLOC_FL_KEEP_SIZE
 	punch    = unix.FALLOC_FL_PUNCH_HOLE
@@ -76,6 +139,14 @@ var refusals = []refusal{
 	{"collapse less than a block", fallocate(unix.O_RDWR, unix.FALLOC_FL_COLLAPSE_RANGE, 1, 100), unix.EOPNOTSUPP, unix.EINVAL},
 	{"append and punch", fallocate(unix.O_WRONLY|unix.O_APPEND, punch|keepSize, 0, 4096), okay, 0},
 	{"append and allocate", fallocate(unix.O_WRONLY|unix.O_APPEND, 0, 0, 20000), okay, 0},
+	{"copy with flags", copyRange(unix.O_RDWR, 0, 5000, 100, 1), unix.EINVAL, 0},
+	{"copy onto itself", copyRange(unix.O_RDWR, 0, 50, 100, 0), unix.EINVAL, 0},
+	{"copy read-only", copyRange(unix.O_RDONLY, 0, 5000, 100, 0), unix.EBADF, 0},
+	{"copy write-only", copyRange(unix.O_WRONLY, 0, 5000, 100, 0), unix.EBADF, 0},
+	{"copy to what appends", copyRange(unix.O_RDWR|unix.O_APPEND, 0, 5000, 100, 0), unix.EBADF, 0},
+	{"copy beyond the largest file", copyRange(unix.O_RDWR, 0, 1<<60, 100, 0), unix.EFBIG, 0},
+	{"copy from behind the end", copyRange(unix.O_RDWR, 10000, 20000, 100, 0), okay, 0},
+	{"copy within", copyRange(unix.O_RDWR, 0, 5000, 100, 0), okay, 0},
 	{"allocate a directory", func(dir string) error {
 		fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 		if err != nil {
@@ -133,13 +204,14 @@ func refuse(t *testing.T, root string, want func(refusal) unix.Errno) {
 	}
 }
 
-// What somebody without privileges punches, zeroes or allocates loses its setuid bit.
-func TestFallocateTakesPrivileges(t *testing.T) {
+// What somebody without privileges punches, zeroes, allocates or copies to loses its setuid bit.
+func TestRangesTakePrivileges(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs to be root, to be somebody else")
 	}
 	s, d := mounted(t, Options{})
-	for i, mode := range []uint32{0, keepSize, punch | keepSize, zero} {
+	const copies = 1 << 31
+	for i, mode := range []uint32{0, keepSize, punch | keepSize, zero, copies} {
 		name := string(rune('a' + i))
 		ino := writeFile(t, d.FS, name, "data")
 		path := filepath.Join(s.Point(), name)
@@ -150,7 +222,14 @@ func TestFallocateTakesPrivileges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		asNobody(t, func() error { return unix.Fallocate(fd, mode, 0, 2) })
+		asNobody(t, func() error {
+			if mode != copies {
+				return unix.Fallocate(fd, mode, 0, 2)
+			}
+			var off, at int64 = 0, 2
+			_, err := unix.CopyFileRange(fd, &off, fd, &at, 2, 0)
+			return err
+		})
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil || st.Mode&0o7777 != 0o777 {
 			t.Errorf("mode %#x of inode %d: %#o, %v", mode, ino, st.Mode&0o7777, err)
