@@ -15,7 +15,7 @@ type Drive struct {
 	Blocks *Blocks
 }
 
-// NewDrive returns an empty drive. o's Session is set to the metadata's.
+// NewDrive returns an empty drive. o's Session is set to the metadata's, and small files share blocks too.
 func NewDrive(t testing.TB, o vfs.Options) *Drive {
 	t.Helper()
 	m, err := meta.NewLocal(mem.New(), meta.LocalOptions{})
@@ -25,5 +25,8 @@ func NewDrive(t testing.TB, o vfs.Options) *Drive {
 	b := NewBlocks()
 	b.Peer = m.Peers()[0]
 	o.Session = m.Session()
+	if o.CloneMin == 0 {
+		o.CloneMin = 64 << 10
+	}
 	return &Drive{FS: vfs.New(m, b, vfs.Alone{Store: m}, o), Meta: m, Blocks: b}
 }

@@ -13,7 +13,6 @@ import (
 const (
 	copyMost  = 1 << 30   // bytes in one CopyRange
 	copyBytes = 4 << 20   // of those, that are moved where naming the same blocks is not possible
-	cloneMin  = 128 << 10 // bytes for which moving them costs less than an op in the log
 	cloneMax  = 1000      // records of both files that one op may meet
 )
 
@@ -91,7 +90,7 @@ func (c *copying) copy(ctx context.Context, fromOff, toOff, size int64) (int64, 
 	if err != nil {
 		return 0, err
 	}
-	if !alike || size < cloneMin+blockstore.Size || (fromOff-toOff)%blockstore.Size != 0 {
+	if !alike || size < c.f.o.CloneMin+blockstore.Size || (fromOff-toOff)%blockstore.Size != 0 {
 		return c.move(ctx, fromOff, toOff, min(size, copyBytes))
 	}
 	done, err := c.move(ctx, fromOff, toOff, head)

@@ -101,6 +101,7 @@ func two(t *testing.T, o vfs.Options) (fs, other *vfs.FS, s *slow, c *pinned) {
 	c = &pinned{Alone: vfs.Alone{Store: d.Meta}}
 	o.Session = d.Meta.Session()
 	other = vfs.New(d.Meta, d.Blocks, vfs.Alone{Store: d.Meta}, vfs.Options{Session: o.Session})
+	o.CloneMin = 64 << 10
 	return vfs.New(s, d.Blocks, c, o), other, s, c
 }
 

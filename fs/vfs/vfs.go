@@ -145,6 +145,7 @@ type Options struct {
 	DirtyBytes int64 // all files' buffers together; default 64 MiB
 	FileBytes  int64 // one file's buffer; default half of DirtyBytes
 	AheadBytes int64 // read-ahead cache; default 64 MiB
+	CloneMin   int64 // from so many on a copy shares blocks: fewer are moved faster than an op is in the log; default 1 MiB
 
 	Idle         time.Duration // a buffer untouched for so long is flushed; default 1 s
 	FlushTimeout time.Duration // of one flush, whoever asked for it; default 60 s
@@ -181,6 +182,7 @@ func (o *Options) setDefaults() {
 	size(&o.DirtyBytes, 64<<20)
 	size(&o.FileBytes, o.DirtyBytes/2)
 	size(&o.AheadBytes, 64<<20)
+	size(&o.CloneMin, 1<<20)
 	set(&o.Idle, time.Second)
 	set(&o.FlushTimeout, time.Minute)
 	set(&o.RecallWait, o.FlushTimeout)
