@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	copyMost  = 1 << 30   // bytes in one CopyRange
-	copyBytes = 4 << 20   // of those, that are moved where naming the same blocks is not possible
-	cloneMax  = 1000      // records of both files that one op may meet
+	copyMost  = 1 << 30 // bytes in one CopyRange
+	copyBytes = 4 << 20 // of those, that are moved where naming the same blocks is not possible
+	cloneMax  = 1000    // records of both files that one op may meet
 )
 
 // CopyRange makes [toOff, toOff+size) of the file that to has open what [fromOff, fromOff+size) of from's is, and returns how many bytes it
@@ -143,10 +143,8 @@ func (c *copying) move(ctx context.Context, fromOff, toOff, size int64) (done in
 // clone has dst share src's blocks from fromOff on, which is at a border of them, and returns how many bytes it now has of them: at least
 // those of all whole blocks, or an error says why not.
 func (c *copying) clone(ctx context.Context, fromOff, toOff, size int64) (done int64, err error) {
-	if c.killPriv {
-		if err := c.f.killPriv(c.dst); err != nil {
-			return 0, err
-		}
+	if err := c.f.killPriv(ctx, c.dst, c.killPriv); err != nil {
+		return 0, err
 	}
 	if err := c.flushBoth(ctx); err != nil {
 		return 0, err

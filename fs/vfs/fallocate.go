@@ -46,10 +46,8 @@ func (f *FS) Fallocate(ctx context.Context, id Handle, what Alloc, off, size int
 			return err
 		}
 	}
-	if killPriv {
-		if err := f.killPriv(ctx, n, true); err != nil {
-			return err
-		}
+	if err := f.killPriv(ctx, n, killPriv); err != nil {
+		return err
 	}
 	if what != Allocate {
 		err = f.zero(ctx, n, off, off+size)
