@@ -64,3 +64,44 @@ func TestCopyMovesNothing(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// Holes, allocations and copies of whole blocks are seen everywhere when they return, and not before: they wait for the release.
+func TestRangesWaitForTheRelease(t *testing.T) {
+	fs, other, s, _ := two(t, vfs.Options{})
+	const size = 256 << 10
+	_, from := create(t, fs, "from")
+	put(t, fs, from, 0, string(fstest.Bytes(1, size)))
+	must(t, fs.Flush(bg, from)) // and the grant is given up
+	ino, to := create(t, fs, "to")
+	put(t, fs, to, 0, "x")
+	must(t, fs.Flush(bg, to))
+	for name, do := range map[string]func() error{
+		"punch":    func() error { return fs.Fallocate(bg, to, vfs.Punch, 0, 4096, true, false) },
+		"zero":     func() error { return fs.Fallocate(bg, to, vfs.Zero, 0, 8192, false, false) },
+		"allocate": func() error { return fs.Fallocate(bg, to, vfs.Allocate, 0, 3*size, false, false) },
+		"copy": func() error {
+			_, err := fs.CopyRange(bg, from, 0, to, 4096, size, false)
+			return err
+		},
+	} {
+		put(t, fs, to, 0, "x")
+		must(t, fs.Flush(bg, to))
+		s.shut()
+		done := begin(do)
+		<-s.waits
+		select {
+		case err := <-done:
+			t.Fatalf("%s returned before the release: %v", name, err)
+		default:
+		}
+		s.open()
+		must(t, <-done)
+		for len(s.waits) > 0 {
+			<-s.waits
+		}
+	}
+	a, err := other.Getattr(bg, ino)
+	if err != nil || a.Inode.Size != 3*size {
+		t.Fatalf("%+v, %v", a.Inode, err)
+	}
+}
