@@ -136,7 +136,11 @@ func (a *apply) cut(n *node, size int64, limit int) (dropped int, err error) {
 		return 0, err
 	}
 	for _, rec := range drop {
-		if err := a.dropRecord(n, rec); err != nil {
+		take := a.dropRecord
+		if old.doomed(rec) {
+			take = a.dropDoomed
+		}
+		if err := take(n, rec); err != nil {
 			return 0, err
 		}
 		gone := rec
@@ -157,7 +161,48 @@ func (a *apply) cut(n *node, size int64, limit int) (dropped int, err error) {
 			return 0, err
 		}
 	}
-	return len(drop), a.putCuts(n, old, cut{gen: n.TruncGen, from: ceilBlock(size)}, more)
+	c := cut{gen: n.TruncGen, from: ceilBlock(size)}
+	if more {
+		if err := a.doom(n, old, c); err != nil {
+			return 0, err
+		}
+	}
+	return len(drop), a.putCuts(n, old, c, more)
+}
+
+// doomLook is how many records a truncation counts that it does not drop. It is part of the format.
+const doomLook = 8 * DropMax
+
+// doom takes the blocks that c dooms out of n's count: it counts them, or, where they are too many, those that stay. Where both are, in a
+// file of very many pieces cut in its middle, what is left to Trim counts until that has dropped it.
+func (a *apply) doom(n *node, old cuts, c cut) error {
+	all := n.Blocks + n.doomed
+	sum := func(from, to int64, ok func(record) bool) (blocks uint64, whole bool, err error) {
+		look := doomLook
+		err = scanRecords(a.tx, n.Ino, from, func(rec record) bool {
+			if rec.Off >= to {
+				return false
+			}
+			if look--; look >= 0 && ok(rec) {
+				blocks += uint64(rec.Span.Count)
+			}
+			return look >= 0
+		})
+		return blocks, look >= 0, err
+	}
+	stay, whole, err := sum(0, c.from, func(rec record) bool { return !old.doomed(rec) })
+	if err != nil {
+		return err
+	}
+	if whole {
+		n.Blocks, n.doomed = stay, all-stay
+		return nil
+	}
+	gone, whole, err := sum(c.from, SizeMax, func(rec record) bool { return !old.doomed(rec) })
+	if err == nil && whole {
+		n.Blocks, n.doomed = n.Blocks-gone, n.doomed+gone
+	}
+	return err
 }
 
 // putCuts stores c in place of those it covers, if anything is left for it to doom.

@@ -32,6 +32,9 @@ func appendInode(b []byte, n Inode) []byte {
 	if n.folded {
 		b = append(b, fieldFolded)
 	}
+	if n.doomed > 0 {
+		b = wire.AppendUint(append(b, fieldDoomed), n.doomed)
+	}
 	return b
 }
 
@@ -40,6 +43,7 @@ const (
 	fieldXattrs = 1
 	fieldFlags  = 2
 	fieldFolded = 3
+	fieldDoomed = 4
 )
 
 // readFields reads up to the end of d.
@@ -56,6 +60,8 @@ func (n *Inode) readFields(d *wire.Reader) error {
 			n.Flags = Flags(d.Byte())
 		case f == fieldFolded:
 			n.folded = true
+		case f == fieldDoomed:
+			n.doomed = d.Uint()
 		default:
 			return fault.New("decode inode", fault.Invalid, "field %d", f)
 		}

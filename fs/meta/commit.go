@@ -136,14 +136,17 @@ func (a *apply) insert(n *node, cs cuts, list []extent.Extent) (replaced []Freed
 // records are dropped and freed.
 func (a *apply) carve(n *node, cs cuts, under []record, from, to int64) (live []Freed, err error) {
 	for _, rec := range under {
-		if err := a.dropRecord(n, rec); err != nil {
-			return nil, err
-		}
 		if cs.doomed(rec) {
+			if err := a.dropDoomed(n, rec); err != nil {
+				return nil, err
+			}
 			if err := a.letGo(rec.freed()); err != nil {
 				return nil, err
 			}
 			continue
+		}
+		if err := a.dropRecord(n, rec); err != nil {
+			return nil, err
 		}
 		for _, side := range [][2]int64{{rec.Off, from}, {to, rec.End()}} {
 			if rest, ok := rec.Clip(side[0], side[1]); ok {

@@ -79,7 +79,7 @@ func (a *apply) reap(op Reap) (r Result, err error) {
 			}
 			left -= dropped
 		}
-		if n.Blocks > 0 || n.Xattrs > 0 {
+		if n.Blocks+n.doomed > 0 || n.Xattrs > 0 {
 			r.More = true
 			continue
 		}
@@ -92,7 +92,7 @@ func (a *apply) reap(op Reap) (r Result, err error) {
 
 // empty drops up to limit records of an orphan and returns how many it did. What was not dropped is doomed.
 func (a *apply) empty(n *node, limit int) (int, error) {
-	if n.Blocks == 0 {
+	if n.Blocks+n.doomed == 0 {
 		return 0, nil
 	}
 	dropped, err := a.cut(n, 0, limit)
@@ -178,7 +178,7 @@ func (a *apply) trimmed(n *node) error {
 		return err
 	}
 	for _, rec := range drop {
-		if err := a.dropRecord(n, rec); err != nil {
+		if err := a.dropDoomed(n, rec); err != nil {
 			return err
 		}
 		if err := a.letGo(rec.freed()); err != nil {

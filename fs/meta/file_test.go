@@ -42,8 +42,8 @@ func TestTruncationIsWholeAtOnce(t *testing.T) {
 	f := d.file("f")
 	d.fill(f, 5000)
 	d.do(SetAttr{Ino: f, Mask: SetSize, Size: 100 * 512})
-	if m := d.extents(f); len(m) != 100 {
-		t.Fatalf("%d extents are visible", len(m))
+	if m := d.extents(f); len(m) != 100 || d.stat(f).Blocks != 100 {
+		t.Fatalf("%d extents are visible, %d blocks", len(m), d.stat(f).Blocks)
 	}
 	d.do(SetAttr{Ino: f, Mask: SetSize, Size: 5000 * 512})
 	if m := d.extents(f); len(m) != 100 {
@@ -90,6 +90,9 @@ func TestTrimAfterEveryKindOfCut(t *testing.T) {
 	d.fill(f, 4000)
 	for _, size := range []int64{3900, 3800, 200, 3000, 100} {
 		d.do(SetAttr{Ino: f, Mask: SetSize, Size: size * 512})
+		if b := d.stat(f).Blocks; b*512 != uint64(d.extents(f).Bytes()) {
+			t.Fatalf("cut to %d, the file says it has %d blocks", size, b)
+		}
 		d.do(Trim{Ino: f})
 		d.do(SetAttr{Ino: f, Mask: SetSize, Size: 4000 * 512})
 		d.write(f, d.extent(3000+size/10, 5, 1))

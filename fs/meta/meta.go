@@ -83,7 +83,7 @@ type Inode struct {
 	UID, GID uint32
 	Nlink    uint32
 	Size     int64  // bytes of a file, entries of a directory, bytes of a symlink's target
-	Blocks   uint64 // 512-byte blocks held, shared ones too: holes are not counted, what a truncation has yet to drop is
+	Blocks   uint64 // 512-byte blocks held, shared ones too: holes are not counted
 	Atime    Time
 	Mtime    Time // of a directory: strictly increases with every change of its names
 	Ctime    Time
@@ -101,6 +101,7 @@ type Inode struct {
 	Special  Special        // which of those it has that mean something to us
 	Flags    Flags
 
+	doomed uint64 // blocks of records that truncations have yet to drop
 	cuts   uint8  // truncations whose extents are not all dropped yet
 	xbytes uint32 // of the values of its extended attributes
 	folded bool   // of a directory: its names are keyed by their folds

@@ -91,7 +91,7 @@ func TestLateFieldsReadBack(t *testing.T) {
 func TestInodesReadBack(t *testing.T) {
 	n := Inode{Ino: 1, Type: 2, Mode: 3, UID: 4, GID: 5, Nlink: 6, Size: 7, Blocks: 8, Atime: 9, Mtime: 10, Ctime: 11, Btime: -12, Rdev: 13,
 		TruncGen: 14, Changed: 15, Written: 16, Writer: 17, Grant: 18, Parent: 19, Target: "x", Wish: placement.Wish{Copies: 2}, cuts: 3,
-		Xattrs: 20, Special: HasCapability, xbytes: 21, Flags: Archive, folded: true}
+		Xattrs: 20, Special: HasCapability, xbytes: 21, Flags: Archive, folded: true, doomed: 22}
 	v := reflect.ValueOf(n)
 	for i := range v.NumField() {
 		if v.Field(i).IsZero() {

@@ -68,6 +68,9 @@ func TestAHugeHoleTakesManyOps(t *testing.T) {
 	d.fill(f, 5000)
 	d.do(SetAttr{Ino: f, Mask: SetSize, Size: 2600 * 512})
 	d.do(SetAttr{Ino: f, Mask: SetSize, Size: 5000 * 512})
+	if n := d.stat(f); n.Blocks != 2600 {
+		t.Fatalf("%d blocks", n.Blocks)
+	}
 	rounds := 1
 	for d.do(Punch{Ino: f, Off: 100 * 512, N: 4900 * 512}).More {
 		rounds++

@@ -20,6 +20,14 @@ func (a *apply) dropRecord(n *node, rec record) error {
 	return a.putRecord(n, rec, ^uint64(0), a.tx.Delete(extentKey(n.Ino, rec.End())))
 }
 
+// dropDoomed is dropRecord for one that a truncation has doomed: it counts no more.
+func (a *apply) dropDoomed(n *node, rec record) error {
+	counted := min(n.doomed, uint64(rec.Span.Count))
+	n.doomed -= counted
+	n.Blocks += counted
+	return a.dropRecord(n, rec)
+}
+
 func (a *apply) putRecord(n *node, rec record, count uint64, err error) error {
 	if err != nil {
 		return err
