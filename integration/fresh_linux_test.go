@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"dfs/integration/harness"
 )
 
@@ -71,6 +73,29 @@ func TestFreshness(t *testing.T) {
 				if _, err := os.Stat(r.Path(name)); !errors.Is(err, fs.ErrNotExist) {
 					complain(i, "stat after remove: %v", err)
 				}
+			case 5: // a hole in pages that the other has
+				hole := int64(len(want) / 2)
+				punch(t, w.Path(name), hole)
+				clear(want[:hole])
+				if got, err := os.ReadFile(r.Path(name)); err != nil || !bytes.Equal(got, want) {
+					complain(i, "after a hole of %d bytes: %d bytes, or others, %v", hole, len(got), err)
+				}
+			case 6: // blocks of another file in their place
+				if i%50 != 6 {
+					break
+				}
+				if err := os.WriteFile(w.Path("large"), content(uint64(i), 2<<20), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				if err := copyOver(w.Path("large"), w.Path(name)); err != nil {
+					t.Fatal(err)
+				}
+				if got, err := os.ReadFile(r.Path(name)); err != nil || !bytes.Equal(got, content(uint64(i), 2<<20)) {
+					complain(i, "after a copy: %d bytes, or others, %v", len(got), err)
+				}
+				if err := os.Remove(r.Path("large")); err != nil {
+					t.Fatal(err)
+				}
 			case 7: // its new name at once
 				to := name + "x"
 				if err := os.Rename(w.Path(name), w.Path(to)); err != nil {
@@ -102,6 +127,38 @@ func TestFreshness(t *testing.T) {
 			t.Errorf("%d stale answers in %d rounds", stale, rounds)
 		}
 	})
+}
+
+// punch makes a hole at the start of a file.
+func punch(t *testing.T, path string, n int64) {
+	t.Helper()
+	if n == 0 {
+		return
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err == nil {
+		err = errors.Join(unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, n), f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// copyOver copies a file over another that is there, within the drive.
+func copyOver(from, to string) error {
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := os.OpenFile(to, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	for n := 1; n > 0 && err == nil; { // both offsets move
+		n, err = unix.CopyFileRange(int(src.Fd()), nil, int(dst.Fd()), nil, 1<<30, 0)
+	}
+	return errors.Join(err, dst.Close())
 }
 
 // Two mounts create and remove in one directory as fast as they can. Both go on, no answer is stale, and an exclusive
