@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -215,14 +216,17 @@ func TestGrantedBeforeTheInterrupt(t *testing.T) {
 func TestLocksOutlastTheirProgramsFlush(t *testing.T) {
 	m := newMates(t)
 	running(t, m.a)
-	_, other := create(t, m.a, "other")
+	quiet, other := create(t, m.a, "other")
 	for put(t, m.a, other, 0, "x"); m.a.Dirty() > 0; {
 		runtime.Gosched() // until Run runs
 	}
 	ino, a, b := m.shared(t, "f")
 	must(t, m.a.Lock(bg, a, excl(1), false, nil))
+	must(t, m.a.Lock(bg, other, excl(1), false, nil))
 	put(t, m.a, a, 0, "last words")
 	placing, placed := make(chan struct{}), make(chan struct{})
+	place := sync.OnceFunc(func() { close(placed) })
+	t.Cleanup(place)
 	m.blocks.OnWrite = func([]byte) error {
 		close(placing)
 		<-placed
@@ -233,10 +237,14 @@ func TestLocksOutlastTheirProgramsFlush(t *testing.T) {
 	<-placing
 	die()
 	isKind(t, <-closed, fault.Canceled)
+	isKind(t, m.a.Closed(dying, other, 1), fault.Canceled)
+	for !emptyTable(m, t, quiet) {
+		runtime.Gosched() // until what is owed was paid
+	}
 	isKind(t, m.b.Lock(bg, b, excl(1), false, nil), fault.Locked)
 	got := begin(func() error { return m.b.Lock(bg, b, excl(1), true, nil) })
 	m.queued(t, ino, 1)
-	close(placed)
+	place()
 	must(t, <-got)
 	if s := read(t, m.b, b); s != "last words" {
 		t.Fatalf("%q", s)
