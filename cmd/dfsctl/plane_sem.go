@@ -24,8 +24,8 @@ func (x *ctl) sem() *cobra.Command {
 		Long: `sem has counting and binary semaphores. Who waits is served in the order of coming, on whatever peer.
 
 A grant belongs to a process of this machine and is given back when that ends: with "sem wait NAME -- COMMAND" to dfsctl
-while COMMAND runs, else to the shell that called dfsctl (--pid says otherwise), or with --hold to nobody, for that long. If this
-machine fails, its grants are given back after 15 s. A process that was stopped may wake up after that: so every grant has a
+while COMMAND runs, else to the process that called dfsctl, or with --hold to nobody, for that long. Scripts say --pid $$: what called
+dfsctl there may be a subshell, a pipeline or a wrapper that ends at once. If this machine fails, its grants are given back after 15 s. A process that was stopped may wake up after that: so every grant has a
 token, which only grows, for whoever is asked to do something under it ("kv set --fence NAME:TOKEN").`,
 	}, x.semCreate(), x.semWait(), x.semSignal(), x.semInfo(), x.semList(), x.semDelete())
 }
@@ -96,7 +96,7 @@ func (x *ctl) semWait() *cobra.Command {
 --refuse-deadlock refuse to wait. With a COMMAND it runs that, with the token in DFS_TOKEN, gives the permit back, and ends with
 COMMAND's exit code.`,
 		Example: `  dfsctl sem wait printer -- lpr report.ps
-  token=$(dfsctl sem wait printer); lpr report.ps; dfsctl sem signal printer`,
+  token=$(dfsctl sem wait printer --pid $$); lpr report.ps; dfsctl sem signal printer --token $token`,
 		Args: commandAfter(1), ValidArgsFunction: completeSem,
 	}
 	ask := control.SemaphoreAsk{}
