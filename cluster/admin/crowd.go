@@ -63,3 +63,15 @@ func (c *crowd) move(conn net.Conn, s http.ConnState) (out net.Conn) {
 	}
 	return out
 }
+
+// Hurry wraps a handler of a server that bounds no answer in time: a question must have come whole within a few seconds, whatever path
+// it is for. A handler that takes its time calls Asked once it has read the question.
+func Hurry(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(askWithin)) // fails only where there are no deadlines
+		h.ServeHTTP(w, r)
+	})
+}
+
+// Asked ends the hurry: the question is read.
+func Asked(w http.ResponseWriter) { _ = http.NewResponseController(w).SetReadDeadline(time.Time{}) }

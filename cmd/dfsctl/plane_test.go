@@ -47,7 +47,7 @@ func newSidecar(t *testing.T) sidecar {
 	service := control.New(link.Dial(s.data), nil)
 	mux := http.NewServeMux()
 	service.Register(mux)
-	srv := &http.Server{Handler: mux}
+	srv := &http.Server{Handler: admin.Hurry(mux)}
 	wg.Go(func() { service.Run(ctx) })
 	wg.Go(func() { srv.Serve(l) })
 	t.Cleanup(func() {

@@ -103,7 +103,7 @@ func run(ctx context.Context, data string) error {
 	defer func() { <-served }()
 	defer stop()
 	s := &http.Server{
-		Handler: mux, BaseContext: func(net.Listener) context.Context { return ctx },
+		Handler: admin.Hurry(mux), BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
 	admin.BoundTo(s, connsMax)

@@ -32,7 +32,6 @@ const Schema = 1
 
 const (
 	askMax    = 4 << 20          // bytes in a question
-	askWithin = 5 * time.Second  // to read it
 	opWithin  = 30 * time.Second // an op or a question whose asker sets no bound
 	endWithin = 5 * time.Second  // what is taken back after its asker has gone
 )
@@ -65,7 +64,8 @@ func (s *Service) Run(ctx context.Context) error {
 	return nil
 }
 
-// Register adds the service's answers to mux, each POST /v1/NOUN/VERB.
+// Register adds the service's answers to mux, each POST /v1/NOUN/VERB. They call admin.Asked: the server's handler is to be
+// admin.Hurry of mux.
 func (s *Service) Register(mux *http.ServeMux) {
 	s.registerKV(mux)
 	s.registerSemaphores(mux)
@@ -79,17 +79,17 @@ func (s *Service) Register(mux *http.ServeMux) {
 func handle[A, D any](mux *http.ServeMux, path string, fn func(context.Context, A) (D, error)) {
 	mux.HandleFunc("POST /v1/"+path, func(w http.ResponseWriter, r *http.Request) {
 		var a A
-		rc := http.NewResponseController(w)
-		_ = rc.SetReadDeadline(time.Now().Add(askWithin)) // the question may not take long, the answer may
 		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, askMax))
 		d.DisallowUnknownFields()
 		err := d.Decode(&a)
-		_ = rc.SetReadDeadline(time.Time{})
+		if err == nil {
+			_, err = io.Copy(io.Discard, r.Body) // so that the end of the connection is noticed while it waits
+		}
 		if err != nil {
 			admin.Refuse(w, fault.Because("plane", fault.Invalid, err))
 			return
 		}
-		io.Copy(io.Discard, r.Body) // so that the end of the connection is noticed while it waits
+		admin.Asked(w)
 		doc, err := fn(r.Context(), a)
 		if err != nil {
 			admin.Refuse(w, err)

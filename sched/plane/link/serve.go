@@ -28,6 +28,7 @@ func Serve(l Log) http.Handler {
 				admin.Refuse(w, fault.Because("plane", fault.TooBig, err))
 				return
 			}
+			admin.Asked(w)
 			out, err := answer(w, r, body)
 			if err != nil {
 				admin.Refuse(w, err)
@@ -58,8 +59,11 @@ func Serve(l Log) http.Handler {
 		return plane.EncodeReply(reply), err
 	})
 	mux.HandleFunc("GET /self", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, l.Self()) })
-	mux.HandleFunc("GET /news", func(w http.ResponseWriter, r *http.Request) { news(w, r, l) })
-	return mux
+	mux.HandleFunc("GET /news", func(w http.ResponseWriter, r *http.Request) {
+		admin.Asked(w)
+		news(w, r, l)
+	})
+	return admin.Hurry(mux)
 }
 
 func propose(r *http.Request, l Log, op plane.Op) (plane.Result, error) {
