@@ -23,7 +23,7 @@ func BenchmarkPlane(b *testing.B) {
 	var logs []link.Log
 	var sessions []uint64
 	for _, l := range all {
-		logs = append(logs, link.Dial(l.data))
+		logs = append(logs, l.plane())
 		sessions = append(sessions, l.planeOp(&plane.Open{TTL: int64(time.Hour)}).ID)
 	}
 	first.planeOp(&plane.CreateSemaphore{Name: "s", Permits: 1000})

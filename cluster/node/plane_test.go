@@ -15,10 +15,21 @@ import (
 	"dfs/sched/plane/link"
 )
 
-// planeOp proposes through the socket, as the sidecar does.
+// plane is the sidecar's way to the peer, once it is there.
+func (l *live) plane() *link.Remote {
+	l.t.Helper()
+	c := link.Dial(l.data)
+	l.until("its plane answers", func() bool {
+		_, _, err := c.Ask(l.t.Context(), plane.Ask{What: plane.AskEntry, Name: "is it there"}, false)
+		return !errors.Is(err, fault.Unreachable)
+	})
+	return c
+}
+
+// planeOp proposes as the sidecar does.
 func (l *live) planeOp(op plane.Op) plane.Result {
 	l.t.Helper()
-	r, err := link.Dial(l.data).Propose(l.t.Context(), op)
+	r, err := l.plane().Propose(l.t.Context(), op)
 	if err != nil {
 		l.t.Fatalf("%T: %v", op, err)
 	}
@@ -35,7 +46,7 @@ func TestThePlaneOfTwoPeers(t *testing.T) {
 	dir := t.TempDir()
 	a := up(t, filepath.Join(dir, "a"))
 	b := up(t, filepath.Join(dir, "b"), a.token())
-	toA, toB := link.Dial(a.data), link.Dial(b.data)
+	toA, toB := a.plane(), b.plane()
 	ctx := t.Context()
 	for i := range 20 {
 		from, at := a, toB
@@ -91,7 +102,7 @@ func TestThePlaneOfTwoPeers(t *testing.T) {
 	// A restart loses nothing but a peer's own memory.
 	b.stop()
 	b = up(t, b.data)
-	if r, _, err := link.Dial(b.data).Ask(ctx, plane.Ask{What: plane.AskEntry, Name: "k"}, true); err != nil || string(r.Entries[0].Value) != "t" {
+	if r, _, err := b.plane().Ask(ctx, plane.Ask{What: plane.AskEntry, Name: "k"}, true); err != nil || string(r.Entries[0].Value) != "t" {
 		t.Fatal(err)
 	}
 }
@@ -113,7 +124,7 @@ func TestDeadlocksThroughFileLocks(t *testing.T) {
 	two := a.planeOp(&plane.Open{TTL: int64(time.Hour), Owner: "a/200"})
 	check := func() plane.Deadlock {
 		t.Helper()
-		r, _, err := link.Dial(a.data).Ask(t.Context(), plane.Ask{What: plane.AskGraph}, true)
+		r, _, err := a.plane().Ask(t.Context(), plane.Ask{What: plane.AskGraph}, true)
 		if err != nil {
 			t.Fatal(err)
 		}
