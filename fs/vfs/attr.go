@@ -36,6 +36,7 @@ func (f *FS) stat(ctx context.Context, ino meta.Ino, refs Refs, also func(meta.V
 		var st meta.Inode
 		var at uint64
 		add(refs, ino)
+		here := f.here.of(ino)
 		until, err := f.read(reading, obj, func(v meta.View) (err error) {
 			at = v.Index()
 			if st, err = v.Stat(ino); err == nil {
@@ -54,7 +55,11 @@ func (f *FS) stat(ctx context.Context, ino meta.Ino, refs Refs, also func(meta.V
 			if f.foreign(st) {
 				until = 0
 			}
-			return f.overlay(Attr{st, until}, at), nil
+			if a := f.overlay(Attr{st, until}, at); here == f.here.of(ino) {
+				return a, nil
+			}
+			drop(refs, ino)
+			continue
 		}
 		drop(refs, ino) // also because the holder's commit is to be taken in here before it answers
 		if errors.Is(err, fault.NotExist) {

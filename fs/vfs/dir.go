@@ -67,10 +67,10 @@ func (f *FS) addAttributes(dir meta.Ino, ls []Listed, until time.Duration, refs 
 	clean := func(l *Listed) bool {
 		return f.coh.Clean(coherence.Attr(l.Inode.Ino)) && f.coh.Clean(coherence.Entry(dir, l.Name))
 	}
-	before := make([]bool, len(ls))
+	before, here := make([]bool, len(ls)), make([]uint64, len(ls))
 	for i := range ls {
 		add(refs, ls[i].Inode.Ino)
-		before[i] = clean(&ls[i])
+		before[i], here[i] = clean(&ls[i]), f.here.of(ls[i].Inode.Ino)
 	}
 	err := f.newest(func(v meta.View) error {
 		for i := range ls {
@@ -93,7 +93,7 @@ func (f *FS) addAttributes(dir meta.Ino, ls []Listed, until time.Duration, refs 
 	ok := err == nil && f.coh.Clean(coherence.List(dir))
 	for i := range ls {
 		l := &ls[i]
-		l.Full = l.Full && ok && before[i] && clean(l)
+		l.Full = l.Full && ok && before[i] && clean(l) && here[i] == f.here.of(l.Inode.Ino)
 		if !l.Full {
 			drop(refs, l.Inode.Ino)
 			l.Entry = Entry{Inode: meta.Inode{Ino: l.Inode.Ino, Type: l.Inode.Type}}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"sync/atomic"
 
 	"dfs/fs/extent"
 	"dfs/fs/meta"
@@ -13,6 +14,17 @@ import (
 // commit would hide what another mount committed after it, and the kernel would keep that page. But a view may also be older than
 // a commit of ours, while a foreign one before it is being taken in. So every commit leaves behind what it was (settled)
 // until it is released, and lies over views of smaller indexes only.
+
+// A commit that this mount carried out by itself, where it is alone, has no index, and a view could be opened before it and laid over after it: neither
+// would have the bytes. So such commits are counted: who finds that there was one while it looked looks again.
+
+// heres counts the commits of files that were carried out here, of many files together.
+type heres [64]atomic.Uint64
+
+// of is how many there were. Ask before the view is opened, and after what lies over it was looked at.
+func (h *heres) of(ino meta.Ino) uint64 { return h[ino%meta.Ino(len(h))].Load() }
+
+func (h *heres) add(ino meta.Ino) { h[ino%meta.Ino(len(h))].Add(1) }
 
 // asking is an op under way: nobody knows yet at which index it is, if at all. Views up to over are without it.
 type asking struct {
@@ -89,6 +101,9 @@ func (f *FS) answer(n *node, b *batch, op *meta.Commit, res meta.Result, from in
 	b.asking = nil
 	if err != nil {
 		return
+	}
+	if res.Index == 0 {
+		f.here.add(n.ino) // before anybody sees that the batch lies over nothing any more
 	}
 	if f.o.Crowded != nil {
 		for _, off := range n.crowdLocked(op.Extents, f.o.CrowdMax) {

@@ -63,10 +63,11 @@ func (f *FS) readUnder(ctx context.Context, h *handle, off int64, p []byte) (int
 	n := h.n
 	far := h.seq.ahead(off, len(p))
 	var last extent.Map
-	for try := 0; ; try++ {
+	for try := 0; ; {
 		var m extent.Map
 		var st meta.Inode
 		var at uint64
+		here := f.here.of(n.ino)
 		_, err := f.coh.Read(ctx, coherence.Bytes(n.ino), func(v meta.View) (err error) {
 			at, m = v.Index(), nil
 			if st, err = v.Stat(n.ino); err != nil {
@@ -85,7 +86,11 @@ func (f *FS) readUnder(ctx context.Context, h *handle, off int64, p []byte) (int
 		if err != nil {
 			return 0, err
 		}
+		if here != f.here.of(n.ino) {
+			continue // another view has it
+		}
 		if !whole && try < rereadsMax {
+			try++
 			continue
 		}
 		got := int(max(0, min(max(st.Size, over.end)-off, int64(len(p)))))
@@ -107,6 +112,7 @@ func (f *FS) readUnder(ctx context.Context, h *handle, off int64, p []byte) (int
 			return 0, fault.Wrap("vfs read", err)
 		}
 		last = m
+		try++
 	}
 }
 

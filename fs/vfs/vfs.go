@@ -224,6 +224,7 @@ type FS struct {
 	grants   grants
 	recent   recent
 	late     late
+	here     heres
 	locks    locks
 	accessed accessed
 

@@ -137,18 +137,24 @@ func (f *FS) setModeHere(n *node, op meta.SetXattr) bool {
 
 // own returns the newest attributes of n, with what is not committed.
 func (f *FS) own(n *node) (st meta.Inode, err error) {
-	var at uint64
-	err = f.newest(func(v meta.View) (err error) {
-		at = v.Index()
-		st, err = v.Stat(n.ino)
-		return err
-	})
-	if err == nil {
+	for {
+		var at uint64
+		here := f.here.of(n.ino)
+		err = f.newest(func(v meta.View) (err error) {
+			at = v.Index()
+			st, err = v.Stat(n.ino)
+			return err
+		})
+		if err != nil {
+			return st, err
+		}
 		n.mu.Lock()
-		defer n.mu.Unlock()
 		n.overlayLocked(&st, at)
+		n.mu.Unlock()
+		if here == f.here.of(n.ino) {
+			return st, nil
+		}
 	}
-	return st, err
 }
 
 // sendPending brings attributes that wait for a file's commit into the log before it.
